@@ -1,0 +1,96 @@
+"""The composition root: builds the parts of each kind of process from Settings. Importing it has no effect."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+from app.config import Settings
+from app.domain.policy import Policy
+from app.queueing.broker import StreamsBroker
+from app.queueing.bus import Bus
+from app.services.execution import Execution
+from app.services.faults import StoreUnavailable
+from app.services.submission import FrontEnd
+from app.storage import fitness
+from app.storage.backends.valkey import ValkeyBackend
+from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.queries import StoreQueries
+from app.storage.store import BalanceStore
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerParts:
+    """What a worker process runs: Dramatiq on our broker, and the execution of units."""
+
+    broker: StreamsBroker
+    execution: Execution
+
+
+def policy(settings: Settings) -> Policy:
+    """The settings that the rules depend on."""
+    return Policy(
+        reservation_timeout_ms=settings.reservation_timeout_ms,
+        refusal_ttl_ms=settings.idempotency_ttl_ms,
+        enforce_table_bank=settings.table_bank == "enforce",
+    )
+
+
+def store_url(settings: Settings) -> str:
+    """Where the store is. Processes are told by REDIS_URL; `balance up` sets it for the embedded one."""
+    if settings.redis_url is None:
+        raise ValueError("REDIS_URL is not set: start the processes with `balance up`, or set it")
+    return settings.redis_url
+
+
+def check_store(settings: Settings, seen_commits: int = 0) -> int:
+    """Raise StoreUnfit unless the store may hold money; its commit counter. See `app.storage.fitness`."""
+    backend = ValkeyBackend(store_url(settings))
+    try:
+        return fitness.check(
+            backend,
+            partitions=settings.partitions,
+            allow_weak=settings.allow_weak_durability,
+            seen_commits=seen_commits,
+        )
+    finally:
+        backend.close()
+
+
+def make_worker(settings: Settings) -> WorkerParts:
+    """The parts of one worker process. Connects when the work begins."""
+    connect = partial(ValkeyBackend, store_url(settings))
+    backend = connect()
+    broker = StreamsBroker(
+        connect,
+        partitions=settings.partitions,
+        check_store=lambda: _keep_counting(backend, settings),
+    )
+    store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
+    return WorkerParts(broker, Execution(store, policy(settings)))
+
+
+async def open_front_end(settings: Settings) -> FrontEnd:
+    """The parts of one front-end process, running. The store may be away: the bus connects by itself.
+
+    Raises StoreUnfit when the store is there and must not be worked with.
+    """
+    check = partial(check_store, settings)
+    try:
+        await asyncio.to_thread(check)
+    except StoreUnavailable:
+        pass  # the bus refuses commands until the store is there and has passed the check
+    log = AsyncCommandLog(store_url(settings), check)
+    queries = StoreQueries(AsyncConnection(store_url(settings)), settings.partitions)
+    bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
+    bus.start()
+
+    async def close() -> None:
+        await bus.close()
+        await queries.close()
+        await log.close()
+
+    return FrontEnd(bus=bus, queries=queries, close=close)
+
+
+def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
+    backend.commits = check_store(settings, backend.commits)

@@ -1,0 +1,76 @@
+"""`balance grpc` and `balance http`: a front end, until SIGTERM or SIGINT."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import click
+
+from app.cli.supervisor import REFUSED
+from app.config import Settings, address
+
+
+@click.command()
+def grpc() -> None:
+    """Run one process of the gRPC front end.
+
+    The first signal lets calls in hand finish (5 s), the second ends the process at once.
+    """
+    from app.services.faults import StoreUnfit
+    from app.telemetry.logs import configure_logs
+
+    settings = Settings.from_environment(os.environ)
+    configure_logs(settings.log_level, "grpc")
+    try:
+        asyncio.run(_serve_grpc(settings))
+    except StoreUnfit as error:
+        click.echo(f"balance grpc: {error}", err=True)
+        sys.exit(REFUSED)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command()
+def http() -> None:
+    """Run the HTTP front end: gunicorn with HTTP_PROCESSES processes, in place of this one."""
+    settings = Settings.from_environment(os.environ)
+    argv = [sys.executable, "-m", "gunicorn", *gunicorn_arguments(settings)]
+    os.execv(sys.executable, argv)  # noqa: S606  # nothing here is for a shell
+
+
+def gunicorn_arguments(settings: Settings) -> list[str]:
+    """What gunicorn is told by these settings. Naming a configuration keeps it from looking for one."""
+    return [
+        "--config=python:app.http.gunicorn_conf",
+        f"--bind={address(settings.bind_host, settings.http_port)}",
+        f"--workers={settings.http_processes}",
+        f"--log-level={settings.log_level}",
+        "app.cli.asgi:application()",
+    ]
+
+
+async def _serve_grpc(settings: Settings) -> None:
+    from app.bootstrap import open_front_end
+    from app.rpc.server import serve
+
+    stop = _set_by_signals()
+    front_end = await open_front_end(settings)
+    try:
+        await serve(settings, front_end.bus, front_end.queries, stop)
+    finally:
+        await front_end.close()
+
+
+def _set_by_signals() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; the next one ends the process."""
+    stop = asyncio.Event()
+
+    def handle(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, handle, number)
+    return stop

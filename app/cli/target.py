@@ -1,0 +1,99 @@
+"""How a command finds the service it talks to: by its options, else by what `balance up` wrote down.
+
+Must not hand a token to an address that it was not made for.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from app.config import Settings, address
+
+_RUN_FILE = "run.json"
+# A server may listen on every address; a client needs one of them.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A service started by `balance up`, as written to DATA_DIR/run.json while it runs."""
+
+    http: str
+    grpc: str
+    redis_url: str = field(repr=False)
+    data_dir: str
+    token: str | None = field(repr=False)
+    pid: int
+    started_at: str
+
+    def publish(self) -> None:
+        """Write the file, for this user alone."""
+        write_private(Path(self.data_dir) / _RUN_FILE, msgspec.json.encode(self))
+
+    def withdraw(self) -> None:
+        """Remove the file."""
+        (Path(self.data_dir) / _RUN_FILE).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service to talk to; addresses are HOST:PORT, and `redis_url` is None where it is not known."""
+
+    grpc: str
+    http: str
+    token: str | None = field(default=None, repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+
+
+def target_options(command: Command) -> Command:
+    """Add the options --target and --token to a command, as parameters for `find_target`."""
+    token = click.option("--token", envvar="BALANCE_TOKEN", help="Bearer token; better in BALANCE_TOKEN.")
+    target = click.option("--target", metavar="HOST:PORT", help="The gRPC address of the service.")
+    return target(token(command))
+
+
+def find_target(settings: Settings, target: str | None = None, token: str | None = None) -> Target:
+    """Say where the service is: at `target`, else as started by `balance up`, else as configured.
+
+    The HTTP front end of `target` is taken to be on the same host, on HTTP_PORT.
+    """
+    if target:
+        host = target.rpartition(":")[0].strip("[]")
+        return Target(target, address(host, settings.http_port), token, settings.redis_url)
+    if found := running(settings.data_dir):
+        return Target(found.grpc, found.http, token or found.token, found.redis_url)
+    host = reachable_host(settings)
+    return Target(
+        address(host, settings.grpc_port), address(host, settings.http_port), token, settings.redis_url
+    )
+
+
+def running(data_dir: Path) -> Running | None:
+    """Return the service that runs on this folder; None where there is none, or it was killed."""
+    try:
+        found = msgspec.json.decode((data_dir / _RUN_FILE).read_bytes(), type=Running)
+        os.kill(found.pid, 0)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found
+
+
+def reachable_host(settings: Settings) -> str:
+    """Return the host at which this machine reaches what listens on BIND_HOST."""
+    return _REACHED_AT.get(settings.bind_host, settings.bind_host)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file for this user alone; readers see all of it or nothing."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    draft.replace(path)

@@ -1,0 +1,288 @@
+"""`balance up`: the whole service on one machine: store, workers and front ends, kept running.
+
+Prepares folder, ports and development secret, then supervises; serves nothing itself.
+"""
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import jwt
+import msgspec
+
+from app.cli.supervisor import REFUSED, Child, Supervisor
+from app.cli.target import Running, reachable_host, write_private
+from app.config import Settings, address
+from app.storage.embedded import EmbeddedStore, EmbeddedStoreError
+
+_READY_WITHIN_SECONDS = 30.0
+_PROBE_TIMEOUT_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+_LOCK_WAIT_SECONDS = 20.0  # longer than children of a killed supervisor can live
+_TOKEN_LIFE_SECONDS = 30 * 86_400
+_STORE = "store"
+_METRICS_PORT = "METRICS_PORT"  # not served yet, so a taken one is no reason to refuse
+_PORTS = ("HTTP_PORT", "GRPC_PORT", _METRICS_PORT)
+
+_BANNER = """\
+balance is up
+
+  HTTP  http://{http}
+  gRPC  {grpc}
+  data  {data_dir}
+
+Try, in another terminal:
+
+  balance call Deposit account_id=alice amount=1000 source=demo idempotency_key=first
+  balance simulate --players 200 --seconds 10
+  balance verify
+
+  TOKEN={token}
+  curl -H "Authorization: Bearer $TOKEN" http://{http}/api/accounts/alice/balance
+
+Stop it with Ctrl-C."""
+
+
+class CouldNotRunError(click.ClickException):
+    """The service cannot run here; the message says why."""
+
+    exit_code = REFUSED
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # holds secrets
+class Site:
+    """Everything decided before the first process starts; `environ` is what the children get."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    store: EmbeddedStore | None
+    token: str | None
+    lock: int
+
+    def running(self) -> Running:
+        """Describe the service to other commands."""
+        host = reachable_host(self.settings)
+        return Running(
+            http=address(host, self.settings.http_port),
+            grpc=address(host, self.settings.grpc_port),
+            redis_url=self.settings.redis_url or "",
+            data_dir=str(self.settings.data_dir),
+            token=self.token,
+            pid=os.getpid(),
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        )
+
+
+@click.command()
+@click.option(
+    "--ephemeral", is_flag=True, help="Free ports, a throw-away folder, one line of JSON when ready."
+)
+def up(*, ephemeral: bool) -> None:
+    """Run the whole service on this machine until Ctrl-C.
+
+    Without REDIS_URL it brings its own store, with its data in DATA_DIR. Standard output carries the
+    greeting (with --ephemeral one line of JSON), standard error the logs.
+    """
+    environ = dict(os.environ)
+    with ExitStack() as stack:
+        if ephemeral:
+            folder = stack.enter_context(TemporaryDirectory(prefix="balance-"))
+            environ |= {"DATA_DIR": folder} | dict.fromkeys(_PORTS, "0")
+        site = stack.enter_context(prepared(environ))
+        logging.basicConfig(level=site.settings.log_level.upper(), format="%(asctime)s up: %(message)s")
+        exit_code = asyncio.run(_supervise(site, greeting=_one_line if ephemeral else _banner))
+    sys.exit(exit_code)
+
+
+@contextmanager
+def prepared(environ: Mapping[str, str]) -> Iterator[Site]:
+    """Lock the data folder and settle every open choice; raise CouldNotRunError where that fails."""
+    settings = Settings.from_environment(environ)
+    shown, data_dir = settings.data_dir, settings.data_dir.absolute()
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise CouldNotRunError(f"DATA_DIR {shown} cannot be used: {error.strerror}") from error
+    try:
+        _take(lock, shown)
+        resolved = {**environ, "DATA_DIR": str(data_dir), "READY_REQUIRES_GRPC": "on", **_ports(settings)}
+        token, store = None, None
+        if not settings.has_jwt_key:
+            resolved["JWT_HS256_SECRET"] = secret = _development_secret(data_dir)
+            token = _development_token(secret, settings)
+        if not settings.redis_url:
+            store = EmbeddedStore.prepare(data_dir, settings.store_memory_mb)
+            resolved["REDIS_URL"] = store.url
+        yield Site(Settings.from_environment(resolved), resolved, store, token, lock)
+    except EmbeddedStoreError as error:
+        raise CouldNotRunError(str(error)) from error
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, shown: Path) -> None:
+    """Take the lock, waiting only for what a killed `balance up` left behind to end."""
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            owner = os.pread(lock, 20, 0).decode() or "unknown"
+            if _is_alive(owner) or time.monotonic() > deadline:
+                message = f"DATA_DIR {shown} is in use by another balance up (pid {owner})"
+                raise CouldNotRunError(message) from None
+            time.sleep(_POLL_SECONDS)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _ports(settings: Settings) -> dict[str, str]:
+    """Return the ports to serve on, free ones for 0; refuse one that somebody else serves on.
+
+    Two gRPC servers would share a port silently, each answering some of the calls.
+    """
+    chosen = {}
+    with ExitStack() as held:  # held together, so that free ports differ
+        for name in _PORTS:
+            port: int = getattr(settings, name.lower())
+            if port == 0 or name != _METRICS_PORT:
+                port = held.enter_context(_listening(name, settings.bind_host, port)).getsockname()[1]
+            chosen[name] = str(port)
+    return chosen
+
+
+def _listening(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
+        raise CouldNotRunError(f"{name} {port} {why}") from error
+
+
+def _development_secret(data_dir: Path) -> str:
+    """Return the secret of this folder, made once."""
+    path = data_dir / "dev-secret"
+    if not path.exists():
+        write_private(path, secrets.token_hex(32).encode())
+    return path.read_text()
+
+
+def _development_token(secret: str, settings: Settings) -> str:
+    now = int(time.time())
+    claims = {
+        "sub": "dev",
+        "scope": "balance:service balance:ops",
+        "iat": now,
+        "exp": now + _TOKEN_LIFE_SECONDS,
+    }
+    if settings.jwt_issuer:
+        claims["iss"] = settings.jwt_issuer
+    if settings.jwt_audience:
+        claims["aud"] = settings.jwt_audience
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:
+    """Start everything, greet when it is ready, and keep it running; return the exit code."""
+    async with Supervisor() as supervisor:
+        if site.store:
+            await supervisor.start(_child(site, _STORE, site.store.command()))
+            await site.store.wait_until_ready(alive=lambda: supervisor.restarts(_STORE) == 0)
+        await supervisor.start(*_workers(site))
+        await supervisor.start(*_front_ends(site))
+        await _until_ready(site.settings)
+        running = site.running()
+        running.publish()
+        try:
+            click.echo(greeting(running))
+            await supervisor.run()
+        finally:
+            running.withdraw()
+    return supervisor.exit_code
+
+
+def _child(site: Site, name: str, argv: Sequence[str]) -> Child:
+    # Each child holds the lock too: after a kill the folder and the ports stay taken until all are gone.
+    return Child(name=name, argv=argv, env=site.environ, pass_fds=[site.lock])
+
+
+def _python(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", *arguments]
+
+
+def _workers(site: Site) -> list[Child]:
+    argv = _python("workers.main")
+    return [_child(site, f"worker-{n}", argv) for n in range(1, site.settings.workers + 1)]
+
+
+def _front_ends(site: Site) -> list[Child]:
+    argv = _python("app.cli", "grpc")
+    grpc = [_child(site, f"grpc-{n}", argv) for n in range(1, site.settings.grpc_processes + 1)]
+    return [*grpc, _child(site, "http", _python("app.cli", "http"))]
+
+
+async def _until_ready(settings: Settings) -> None:
+    """Return when both front ends take requests; raise CouldNotRunError when that takes too long."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _READY_WITHIN_SECONDS
+    while why := await asyncio.to_thread(_why_not_ready, settings):
+        if clock() > deadline:
+            raise CouldNotRunError(f"not ready within {_READY_WITHIN_SECONDS:g} s: {why}")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _why_not_ready(settings: Settings) -> str:
+    """Ask both front ends; an empty text means that they are ready."""
+    host = reachable_host(settings)
+    http = HTTPConnection(host, settings.http_port, timeout=_PROBE_TIMEOUT_SECONDS)
+    asked = "HTTP"
+    try:
+        http.request("GET", "/api/ready")
+        answer = http.getresponse()
+        body = answer.read()
+        if answer.status != HTTPStatus.OK:
+            return f"/api/ready answers {answer.status} {body.decode(errors='replace')[:500]}"
+        asked = "gRPC"
+        socket.create_connection((host, settings.grpc_port), _PROBE_TIMEOUT_SECONDS).close()
+    except (OSError, HTTPException) as error:
+        return f"the {asked} front end does not answer: {error}"
+    finally:
+        http.close()
+    return ""
+
+
+def _banner(running: Running) -> str:
+    token = running.token or "'one of yours, as a JWT key is configured'"
+    return _BANNER.format(http=running.http, grpc=running.grpc, data_dir=running.data_dir, token=token)
+
+
+def _one_line(running: Running) -> str:
+    return msgspec.json.encode(running).decode()

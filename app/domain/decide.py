@@ -1,0 +1,53 @@
+"""`decide(state, request, now, policy)`: the one way a command becomes a Decision. Pure.
+
+Order of checks (DESIGN 5): stored outcome, age, deadline, then the rules of the command, which refuse a
+frozen account before anything else of their own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.commands import (
+    CashOut,
+    Command,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    ExpireReservation,
+    Payout,
+    Release,
+    Reserve,
+    Withdraw,
+)
+from app.domain.outcomes import Answer, Outcome
+from app.domain.policy import Policy
+from app.domain.replays import stored_answer
+from app.domain.requests import Request
+from app.domain.rules import accounts, reservations
+from app.domain.rules.case import Case
+from app.domain.state import Decision, State
+
+_RULES: dict[type[Command], Callable[[Case, Any], Decision]] = {
+    EnsureAccount: accounts.ensure_account,
+    Deposit: accounts.deposit,
+    Withdraw: accounts.withdraw,
+    Payout: accounts.payout,
+    CashOut: accounts.cash_out,
+    Reserve: reservations.reserve,
+    Commit: reservations.commit,
+    Release: reservations.release,
+    ExpireReservation: reservations.expire,
+}
+
+
+def decide(state: State, request: Request, now: int, policy: Policy) -> Decision:
+    """What the request leads to on this state at `now` (ms since the epoch). Changes nothing."""
+    stored = stored_answer(state, request)
+    if stored is not None:
+        return Decision(stored)
+    if now - request.arrived_at > policy.refusal_ttl_ms:
+        return Decision(Answer(outcome=Outcome.EXPIRED))
+    if request.deadline_at and now > request.deadline_at:
+        return Decision(Answer(outcome=Outcome.DROPPED))
+    case = Case(state, request, now, policy)
+    return _RULES[type(request.command)](case, request.command)

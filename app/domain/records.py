@@ -1,0 +1,23 @@
+"""The small records that make a command idempotent: what was applied, and what was refused."""
+
+import msgspec
+
+from app.domain.ledger import RECORD_VERSION
+from app.domain.outcomes import Answer
+
+
+class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """Where an applied change stands in the ledger. Kept for ever, under the transaction's derived id."""
+
+    v: int = RECORD_VERSION
+    account_id: str
+    seq: int
+    fingerprint: str
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """An outcome that sticks to its key: a refusal (for 24 hours) or DEAD_LETTERED (until ops clear it)."""
+
+    v: int = RECORD_VERSION
+    fingerprint: str
+    answer: Answer

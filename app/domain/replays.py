@@ -1,0 +1,65 @@
+"""Answers that exist already: the same key gives the same outcome, found by its derived record."""
+
+from msgspec.structs import replace
+
+from app.domain.ledger import LedgerEntry
+from app.domain.outcomes import Answer, Outcome
+from app.domain.records import RefusalRecord
+from app.domain.requests import Request
+from app.domain.reservations import Reservation
+from app.domain.state import State
+
+_REUSED = Answer(outcome=Outcome.IDEMPOTENCY_KEY_REUSED)
+
+
+def stored_answer(state: State, request: Request) -> Answer | None:
+    """The answer this key already has, IDEMPOTENCY_KEY_REUSED for other content, or None when it is new.
+
+    What was applied counts before what was refused: the permanent record is the stronger witness.
+    """
+    if not request.command.keyed:
+        return None
+    if request.is_reserve:
+        reservation = state.reservations[request.record_id]
+        if reservation is not None:
+            same = reservation.fingerprint == request.fingerprint
+            return answer_of_reservation(reservation) if same else _REUSED
+    else:
+        record = state.transactions[request.record_id]
+        if record is not None:
+            if record.fingerprint != request.fingerprint:
+                return _REUSED
+            return replace(answer_of_entry(state.entries[record.account_id, record.seq]), replayed=True)
+    return _stored_refusal(state.refusals[request.refusal_key], request)
+
+
+def _stored_refusal(refusal: RefusalRecord | None, request: Request) -> Answer | None:
+    if refusal is None:
+        return None
+    parked = refusal.answer.outcome is Outcome.DEAD_LETTERED
+    if not parked and refusal.fingerprint != request.fingerprint:
+        return _REUSED
+    return replace(refusal.answer, replayed=True)
+
+
+def answer_of_reservation(reservation: Reservation) -> Answer:
+    """What ReserveForBuyIn answered when this reservation was made."""
+    return Answer(
+        replayed=True,
+        reservation_id=reservation.reservation_id,
+        amount=reservation.amount,
+        available_balance=reservation.available_balance,
+        timestamp=reservation.created_at,
+    )
+
+
+def answer_of_entry(entry: LedgerEntry) -> Answer:
+    """What a command that made this ledger entry answers."""
+    return Answer(
+        transaction_id=entry.transaction_id,
+        type=entry.type,
+        amount=abs(entry.amount),
+        balance_before=entry.balance_before,
+        balance=entry.balance_after,
+        timestamp=entry.timestamp,
+    )

@@ -1,0 +1,67 @@
+"""A command on its way to be decided, with everything that follows from its content alone."""
+
+from functools import cached_property
+from hashlib import sha256
+
+import msgspec
+
+from app.domain.commands import AccountCommand, Command, ReservationCommand, Reserve
+from app.domain.identifiers import derive_id, hash_key
+
+RefusalKey = tuple[int, str, str, str]
+"""Partition, operation, aggregate, hashed idempotency key: two players can never meet in one."""
+
+_encode_payload = msgspec.json.Encoder().encode
+
+
+class Request:
+    """One command with its key, the partition it arrived in, and its times.
+
+    `arrived_at` and `deadline_at` are ms since the epoch on the store's clock; `deadline_at` 0 means none.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        *,
+        partition: int,
+        key: str = "",
+        command_id: str = "",
+        arrived_at: int = 0,
+        deadline_at: int = 0,
+    ) -> None:
+        self.command = command
+        self.partition = partition
+        self.key = key
+        self.command_id = command_id
+        self.arrived_at = arrived_at
+        self.deadline_at = deadline_at
+
+    @property
+    def aggregate_id(self) -> str:
+        """The account, or the reservation where the command names only that."""
+        command = self.command
+        if isinstance(command, AccountCommand):
+            return command.account_id
+        assert isinstance(command, ReservationCommand)
+        return command.reservation_id
+
+    @property
+    def is_reserve(self) -> bool:
+        """True when what the command creates is a reservation instead of a transaction."""
+        return isinstance(self.command, Reserve)
+
+    @cached_property
+    def record_id(self) -> str:
+        """The id of what the command creates: derived, so that a repeated command finds it."""
+        return derive_id(self.partition, self.command.kind, self.aggregate_id, self.key)
+
+    @cached_property
+    def refusal_key(self) -> RefusalKey:
+        """Where a sticking refusal of this key is kept."""
+        return (self.partition, self.command.kind, self.aggregate_id, hash_key(self.key))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, hex, over kind and payload; neither the key nor anything that changes with a retry."""
+        return sha256(self.command.kind.encode() + b"|" + _encode_payload(self.command)).hexdigest()

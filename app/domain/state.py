@@ -1,0 +1,85 @@
+"""What decisions are taken on: records as they were loaded, with the decisions since then applied.
+
+The State of a unit of work is filled by `load`, grown by `apply`, and never outlives the unit.
+"""
+
+from dataclasses import dataclass, field
+
+from app.domain.accounts import Account, Posting
+from app.domain.ledger import LedgerEntry
+from app.domain.outcomes import Answer
+from app.domain.records import RefusalRecord, TransactionRecord
+from app.domain.requests import RefusalKey
+from app.domain.reservations import HELD, Hold, Reservation
+
+
+@dataclass(slots=True, frozen=True)
+class TableChange:
+    """Chips that `account_id` brings onto (positive) or takes off (negative) a table: its `in play`."""
+
+    table_id: str
+    account_id: str
+    amount: int
+
+
+@dataclass(slots=True, frozen=True)
+class Decision:
+    """What one command leads to: its answer, and the records as they shall be. Nothing is applied yet.
+
+    `foreign` lists the effects on other partitions than the command's own.
+    """
+
+    answer: Answer
+    account: Account | None = None
+    posting: Posting | None = None
+    fingerprint: str = ""
+    reservations: tuple[Reservation, ...] = ()
+    refusal: RefusalRecord | None = None
+    foreign: tuple[TableChange, ...] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """Records by id. A key with value None was looked up and is absent; a missing key was never loaded.
+
+    `in_play` is by (table, account); `broken` says why the ledger of an account cannot be built on.
+    """
+
+    accounts: dict[str, Account | None] = field(default_factory=dict)
+    holds: dict[str, dict[str, Hold]] = field(default_factory=dict)
+    reservations: dict[str, Reservation | None] = field(default_factory=dict)
+    transactions: dict[str, TransactionRecord | None] = field(default_factory=dict)
+    entries: dict[tuple[str, int], LedgerEntry] = field(default_factory=dict)
+    refusals: dict[RefusalKey, RefusalRecord | None] = field(default_factory=dict)
+    in_play: dict[tuple[str, str], int] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def apply(self, decision: Decision, refusal_key: RefusalKey) -> None:
+        """Let later decisions of the unit see this one."""
+        if decision.account is not None:
+            self.accounts[decision.account.account_id] = decision.account
+        for reservation in decision.reservations:
+            self._apply_reservation(reservation)
+        if decision.posting is not None:
+            self._apply_posting(decision.posting, decision.fingerprint)
+        if decision.refusal is not None:
+            self.refusals[refusal_key] = decision.refusal
+        for change in decision.foreign:
+            seat = (change.table_id, change.account_id)
+            if seat in self.in_play:
+                self.in_play[seat] += change.amount
+
+    def _apply_reservation(self, reservation: Reservation) -> None:
+        self.reservations[reservation.reservation_id] = reservation
+        holds = self.holds.setdefault(reservation.account_id, {})
+        if reservation.status == HELD:
+            holds[reservation.reservation_id] = Hold(reservation.amount, reservation.expires_at)
+        else:
+            holds.pop(reservation.reservation_id, None)
+
+    def _apply_posting(self, posting: Posting, fingerprint: str) -> None:
+        entry = posting.entry
+        self.entries[entry.account_id, entry.seq] = entry
+        self.transactions[entry.transaction_id] = TransactionRecord(
+            account_id=entry.account_id, seq=entry.seq, fingerprint=fingerprint
+        )

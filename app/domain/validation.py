@@ -1,0 +1,102 @@
+"""What makes a command malformed: refused at the front end, whatever the state (CONTRACT 1 and 3)."""
+
+from collections.abc import Callable, Mapping
+
+from app.domain.amounts import MAX_CHIPS, is_amount
+from app.domain.commands import PAYOUT_TYPES, Command
+from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_key
+
+MAX_TIMEOUT_SECONDS = 86_400
+MAX_SEAT_ID = 2**31 - 1
+MAX_TEXT_LENGTH = 255
+
+
+class Malformed(ValueError):
+    """A request that no state could make acceptable.
+
+    `field` (snake_case) names what is wrong, `code` is the machine code that HTTP shows.
+    """
+
+    def __init__(self, field: str, text: str, code: str = "INVALID_REQUEST") -> None:
+        super().__init__(f"{field} {text}")
+        self.field = field
+        self.code = code
+
+
+def check_command(command: Command, key: str) -> None:
+    """Raise Malformed, naming the field, unless command and idempotency key are well formed."""
+    for field in command.__struct_fields__:
+        _CHECKS[field](field, getattr(command, field))
+    if not command.keyed:
+        if key:
+            raise Malformed("idempotency_key", f"is not taken by {command.kind}")
+    elif not key:
+        raise Malformed("idempotency_key", "is missing", "MISSING_IDEMPOTENCY_KEY")
+    elif not is_key(key):
+        raise Malformed("idempotency_key", f"must be 1 to {MAX_KEY_LENGTH} printable characters")
+
+
+def check_account_id(field: str, value: object) -> None:
+    """Raise Malformed unless `value` is an id that a caller may use for an account."""
+    _check_id(field, value, "INVALID_ACCOUNT_ID")
+
+
+def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:
+    if not value:
+        raise Malformed(field, "is missing", code)
+    if not (isinstance(value, str) and is_caller_id(value)):
+        raise Malformed(field, "must match [A-Za-z0-9._:@-]{1,128}", code)
+
+
+def _check_optional_id(field: str, value: object) -> None:
+    if value != "":
+        _check_id(field, value)
+
+
+def _check_amount(field: str, value: object) -> None:
+    if not is_amount(value):
+        raise Malformed(field, f"must be a whole number from 1 to {MAX_CHIPS}", "INVALID_AMOUNT")
+
+
+def _check_optional_amount(field: str, value: object) -> None:
+    if type(value) is not int or value != 0:
+        _check_amount(field, value)
+
+
+def _check_whole(limit: int) -> Callable[[str, object], None]:
+    def check(field: str, value: object) -> None:
+        if type(value) is not int or not 0 <= value <= limit:
+            raise Malformed(field, f"must be a whole number from 0 to {limit}")
+
+    return check
+
+
+def _check_text(field: str, value: object) -> None:
+    if not (isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH and value.isprintable()):
+        raise Malformed(field, f"must be at most {MAX_TEXT_LENGTH} printable characters")
+
+
+def _check_present(field: str, value: object) -> None:
+    if not value:
+        raise Malformed(field, "is missing")
+    _check_text(field, value)
+
+
+def _check_payout_type(field: str, value: object) -> None:
+    if value not in PAYOUT_TYPES:
+        raise Malformed(field, f"must be one of {', '.join(sorted(PAYOUT_TYPES))}")
+
+
+_CHECKS: Mapping[str, Callable[[str, object], None]] = {
+    "account_id": check_account_id,
+    "table_id": _check_id,
+    "hand_id": _check_optional_id,
+    "reservation_id": _check_present,
+    "amount": _check_amount,
+    "initial_balance": _check_optional_amount,
+    "seat_id": _check_whole(MAX_SEAT_ID),
+    "timeout_seconds": _check_whole(MAX_TIMEOUT_SECONDS),
+    "type": _check_payout_type,
+    "source": _check_text,
+    "reason": _check_text,
+}

@@ -1,0 +1,57 @@
+"""How the service is (for people and dashboards), and whether to send it traffic (for load balancers)."""
+
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import ClassVar
+
+from falcon.asgi import Request, Response
+
+from app.http.middleware import Access, FrontEndLife
+from app.services.times import iso_time
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class Health:
+    """GET /api/health: always 200, also when degraded."""
+
+    access: ClassVar[Access] = {"GET": None}
+
+    def __init__(self, life: FrontEndLife) -> None:
+        self._life = life
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        health = await self._life.queries.health()
+        resp.media = {
+            "status": "healthy" if health.ready else "degraded",
+            "timestamp": iso_time(time.time_ns() // 1_000_000),
+            "redis": health.store,
+        }
+
+
+class Ready:
+    """GET /api/ready: 200 when commands can be carried out; with a probe, also by gRPC."""
+
+    access: ClassVar[Access] = {"GET": None}
+
+    def __init__(self, life: FrontEndLife, grpc_probe: Probe | None) -> None:
+        self._life = life
+        self._grpc_probe = grpc_probe
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        reason = await self._why_not()
+        if not reason:
+            resp.media = {"ready": True}
+            return
+        resp.status = HTTPStatus.SERVICE_UNAVAILABLE
+        resp.set_header("Retry-After", "1")
+        resp.media = {"ready": False, "reason": reason}
+
+    async def _why_not(self) -> str:
+        health = await self._life.queries.health()
+        if not health.ready:
+            return health.reason
+        if self._grpc_probe is not None and not await self._grpc_probe():
+            return "gRPC does not answer"
+        return ""

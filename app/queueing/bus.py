@@ -1,0 +1,275 @@
+"""The command bus of a front end: takes commands to their partitions' queues and waits for the answers.
+
+Batches pace themselves: one message per partition is on its way, and what arrives meanwhile forms the next.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from app.domain.commands import Command
+from app.domain.outcomes import Answer, Outcome
+from app.queueing import limits
+from app.queueing.envelope import encode_message, route, seal
+from app.services.faults import BalanceFault, DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
+from app.services.queue import CommandLog, Lane
+from app.services.submission import DEFAULT_TIMEOUT_MS
+
+_decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One command that waits: `deadline` is the loop's time in seconds."""
+
+    command: Command
+    key: str
+    trace: str
+    deadline: float
+    future: "asyncio.Future[Answer]"
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What one partition has waiting here, and how many messages on their way.
+
+    `slot_taken` until the message last sent is answered, or has been away for too long.
+    """
+
+    waiting: deque[_Ticket] = field(default_factory=deque)
+    on_their_way: int = 0
+    slot_taken: bool = False
+
+    @property
+    def may_send(self) -> bool:
+        return not self.slot_taken and self.on_their_way < limits.MESSAGES_ON_THEIR_WAY
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A message on its way: whom to tell, and the timer that frees its slot."""
+
+    partition: int
+    tickets: list[_Ticket]
+    slot_timer: asyncio.TimerHandle | None = None
+
+
+_Batch = tuple[str, _Sent]
+
+
+class Bus:
+    """Implements `app.services.submission.CommandBus`. Made at start-up of a process, never at import."""
+
+    def __init__(self, log: CommandLog, *, partitions: int, max_waiting: int) -> None:
+        self._command_log = log
+        self._partitions = partitions
+        self._max_waiting = max_waiting
+        self._front_end = secrets.token_hex(8)
+        self._message_numbers = count(1)
+        self._outboxes = [_Outbox() for _ in range(partitions)]
+        self._ready: set[int] = set()
+        self._sent: dict[str, _Sent] = {}
+        self._waiting = 0
+        self._wake = asyncio.Event()
+        self._available = False
+        self._has_room = True
+        self._cursor = "0-0"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Begin to send and to listen."""
+        runs: tuple[Coroutine[Any, Any, None], ...] = (self._send(), self._listen(), self._watch())
+        self._tasks = [asyncio.create_task(run) for run in runs]
+
+    async def close(self) -> None:
+        """Stop; whoever still waits is told that the outcome is unknown."""
+        await _cancel(self._tasks)
+        for sent in self._sent.values():
+            _fail(sent.tickets, DeadlinePassed("the front end stops"))
+        self._fail_waiting("the front end stops")
+
+    @property
+    def available(self) -> bool:
+        """True while the store can be reached."""
+        return self._available
+
+    async def execute(
+        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+    ) -> Answer:
+        """See CommandBus."""
+        partition = route(command, self._partitions)
+        if partition is None:
+            return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
+        if not self._available:
+            raise Unavailable("the store cannot be reached")
+        if self._waiting >= self._max_waiting or not self._has_room:
+            raise Overloaded("too much work is waiting" if self._has_room else "the store's memory is nearly full")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        deadline = self._loop.time() + timeout_ms / 1000
+        outbox = self._outboxes[partition]
+        outbox.waiting.append(_Ticket(command, key, trace, deadline, future))
+        self._offer(partition)
+        self._waiting += 1
+        timer = self._loop.call_at(deadline, _expire, future)
+        try:
+            answer = await future
+        finally:
+            timer.cancel()
+            self._waiting -= 1
+        if answer.outcome is Outcome.DROPPED:
+            raise DeadlinePassed("the command's deadline passed while it was queued; it was not applied")
+        return answer
+
+    def _offer(self, partition: int) -> None:
+        """Have the partition's next message sent, if it may have one on its way now."""
+        if self._outboxes[partition].may_send:
+            self._ready.add(partition)
+            self._wake.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready, self._ready = self._ready, set()
+            batches = [batch for partition in ready if (batch := self._batch(partition))]
+            if batches:
+                await self._append(batches)
+
+    def _batch(self, partition: int) -> _Batch | None:
+        """The next message of a partition: what waits there and still has time."""
+        outbox, tickets = self._outboxes[partition], []
+        while outbox.may_send and outbox.waiting and len(tickets) < limits.MESSAGE_COMMANDS:
+            ticket = outbox.waiting.popleft()
+            if not ticket.future.done():
+                tickets.append(ticket)
+        if not tickets:
+            return None
+        message_id = f"{self._front_end}-{next(self._message_numbers)}"
+        sent = self._sent[message_id] = _Sent(partition, tickets)
+        sent.slot_timer = self._loop.call_later(limits.SLOT_SECONDS, self._free_slot, sent)
+        outbox.on_their_way += 1
+        outbox.slot_taken = True
+        return message_id, sent
+
+    async def _append(self, batches: list[_Batch]) -> None:
+        now = self._loop.time()
+        messages = [
+            ((sent.partition, Lane.INTERACTIVE), self._encode(message_id, sent.tickets, now))
+            for message_id, sent in batches
+        ]
+        try:
+            refusals = await self._command_log.append(messages)
+        except StoreUnavailable as unknown:
+            _log.warning("whether commands were queued is not known: %s", unknown)
+            return
+        except Unavailable as refusal:
+            refusals = [refusal] * len(batches)
+        for (message_id, sent), refusal in zip(batches, refusals, strict=True):
+            if refusal is not None:
+                self._finish(message_id)
+                _fail(sent.tickets, refusal)
+
+    def _encode(self, message_id: str, tickets: list[_Ticket], now: float) -> str:
+        envelopes = [
+            seal(
+                ticket.command,
+                key=ticket.key,
+                command_id=f"{message_id}-{index}",
+                remaining_ms=max(int((ticket.deadline - now) * 1000), 1),
+                reply_to=self._front_end,
+                trace=ticket.trace,
+            )
+            for index, ticket in enumerate(tickets)
+        ]
+        return encode_message(envelopes, message_id)
+
+    async def _listen(self) -> None:
+        backoff = limits.BACKOFF_FIRST_SECONDS
+        while True:
+            try:
+                block_ms = limits.RESULTS_BLOCK_MS if self._available else 0
+                entries = await self._command_log.results(self._front_end, self._cursor, block_ms)
+            except BalanceFault as fault:
+                if self._available:
+                    _log.warning("the store is away: %s", fault)
+                self._available = False
+                self._fail_waiting("the store cannot be reached")
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
+                continue
+            self._available, backoff = True, limits.BACKOFF_FIRST_SECONDS
+            for entry in entries:
+                self._cursor = entry.entry_id
+                for message_id, answers in _decode_answers(entry.payload):
+                    self._answer(message_id, answers)
+
+    def _answer(self, message_id: str, answers: list[Answer]) -> None:
+        sent = self._finish(message_id)
+        if sent is None:
+            return
+        for ticket, answer in zip(sent.tickets, answers, strict=True):
+            if not ticket.future.done():
+                ticket.future.set_result(answer)
+
+    def _finish(self, message_id: str) -> _Sent | None:
+        """The message is not on its way any more."""
+        sent = self._sent.pop(message_id, None)
+        if sent is not None:
+            self._outboxes[sent.partition].on_their_way -= 1
+            self._free_slot(sent)
+        return sent
+
+    def _free_slot(self, sent: _Sent) -> None:
+        if sent.slot_timer is not None:
+            sent.slot_timer.cancel()
+            sent.slot_timer = None
+            self._outboxes[sent.partition].slot_taken = False
+        if self._outboxes[sent.partition].waiting:
+            self._offer(sent.partition)
+
+    def _fail_waiting(self, reason: str) -> None:
+        """What was not sent is certainly not queued."""
+        for outbox in self._outboxes:
+            _fail(outbox.waiting, Unavailable(reason))
+            outbox.waiting.clear()
+
+    async def _watch(self) -> None:
+        """Look at the store's memory, and forget messages that nobody waits for any more."""
+        while True:
+            try:
+                self._has_room = await self._command_log.has_room()
+            except BalanceFault:
+                self._has_room = True
+            for message_id, sent in list(self._sent.items()):
+                if all(ticket.future.done() for ticket in sent.tickets):
+                    self._finish(message_id)
+            await asyncio.sleep(limits.WATCH_SECONDS)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until it is so: a client library may swallow one cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        pending = (await asyncio.wait(pending, timeout=limits.CANCEL_SECONDS))[1]
+
+
+def _expire(future: "asyncio.Future[Answer]") -> None:
+    if not future.done():
+        future.set_exception(DeadlinePassed("no answer in time; the same key gets the one outcome"))
+
+
+def _fail(tickets: "list[_Ticket] | deque[_Ticket]", fault: BalanceFault) -> None:
+    for ticket in tickets:
+        if not ticket.future.done():
+            ticket.future.set_exception(type(fault)(*fault.args))

@@ -1,0 +1,141 @@
+"""The Dramatiq consumer: hands one unit of work at a time to the worker. Never raises, removes nothing."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
+
+from app.queueing.hand import Hand
+from app.queueing.limits import (
+    ACTOR_NAME,
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_LAST_SECONDS,
+    MESSAGES_PER_READ,
+    READ_BLOCK_MS,
+    UNFIT_SECONDS,
+)
+from app.queueing.ownership import Ownership
+from app.services.faults import BalanceFault, StoreUnfit
+from app.services.queue import PartitionQueue
+from app.services.work import Unit
+
+_log = logging.getLogger(__name__)
+
+
+class UnitProxy(MessageProxy):
+    """The message that carries a unit to the actor, in memory only."""
+
+    def __init__(self, queue_name: str, unit: Unit) -> None:
+        super().__init__(
+            Message(queue_name=queue_name, actor_name=ACTOR_NAME, args=(unit,), kwargs={}, options={})
+        )
+        self.unit = unit
+
+
+class Desk:
+    """What outlives a consumer, which Dramatiq makes anew after errors: slot, hand, leases, connection."""
+
+    def __init__(
+        self, connect: Callable[[], PartitionQueue], ownership: Ownership, partitions: int, check: Callable[[], None]
+    ) -> None:
+        self.ownership = ownership
+        self.hand = Hand(partitions)
+        self.queue = connect()
+        self.check_store = check
+        self.slot = threading.Semaphore(1)
+        self.closing = threading.Event()
+        self.suspect = True
+        self.backoff = BACKOFF_FIRST_SECONDS
+
+
+class StreamsConsumer(Consumer):
+    """Iterates over units of work. `timeout_ms` is how long one look at the queues may take."""
+
+    def __init__(self, desk: Desk, queue_name: str, timeout_ms: int) -> None:
+        self._desk = desk
+        self._queue_name = queue_name
+        self._block_ms = min(timeout_ms, READ_BLOCK_MS)
+
+    def __next__(self) -> UnitProxy | None:
+        """The next unit, or None when there is none for now."""
+        desk = self._desk
+        if not desk.slot.acquire(timeout=self._block_ms / 1000):
+            return None
+        unit = None
+        try:
+            unit = self._next_unit()
+            desk.backoff = BACKOFF_FIRST_SECONDS
+        except StoreUnfit as unfit:
+            _log.critical("ALARM %s", unfit)
+            self._stay_away(UNFIT_SECONDS)
+        except BalanceFault as fault:
+            _log.warning("the queue cannot be read: %s", fault)
+            self._stay_away(desk.backoff)
+            desk.backoff = min(desk.backoff * 2, BACKOFF_LAST_SECONDS)
+        except Exception:
+            _log.exception("the consumer met a fault of ours")
+            self._stay_away(BACKOFF_LAST_SECONDS)
+        finally:
+            if unit is None:
+                desk.slot.release()
+        if unit is None:
+            return None
+        desk.ownership.working(since=time.monotonic())
+        return UnitProxy(self._queue_name, unit)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Free the slot; the unit's commits have removed what they answered."""
+        self._finish(message, again=isinstance(message, UnitProxy) and message.unit.abandoned)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Free the slot; whatever was not committed is read again."""
+        self._finish(message, again=True)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Nothing to do: what was not committed is still in its queue."""
+
+    def close(self) -> None:
+        """Nothing to close here: slot, hand and leases belong to the broker."""
+
+    def _finish(self, message: MessageProxy, *, again: bool) -> None:
+        desk = self._desk
+        try:
+            if again or message.failed:
+                desk.suspect = True
+        finally:
+            desk.ownership.working(since=None)
+            desk.slot.release()
+
+    def _stay_away(self, seconds: float) -> None:
+        self._desk.suspect = True
+        self._desk.closing.wait(seconds)
+
+    def _next_unit(self) -> Unit | None:
+        desk = self._desk
+        if desk.closing.is_set():
+            return None
+        if desk.suspect:
+            desk.check_store()
+            desk.hand.rewind()
+            desk.suspect = False
+        surplus = desk.ownership.surplus()
+        if surplus is not None:
+            desk.ownership.hand_over(desk.queue, [surplus])
+        desk.ownership.changed.clear()
+        owned = desk.ownership.owned()
+        desk.hand.sync(owned)
+        if not owned:
+            desk.ownership.changed.wait(self._block_ms / 1000)
+            return None
+        self._read()
+        return desk.hand.next_unit()
+
+    def _read(self) -> None:
+        """Read on where nothing is in hand; wait only when there is nothing at all."""
+        hand, queue = self._desk.hand, self._desk.queue
+        block_ms = self._block_ms if hand.empty else 0
+        hand.take_in(queue.take(hand.cursors(), MESSAGES_PER_READ, block_ms))

@@ -1,0 +1,148 @@
+"""What a worker has in hand: messages read from its partitions' queues and not yet carried out.
+
+Reading removes nothing, so all of it may be dropped at any time and read again.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from app.queueing.envelope import open_message
+from app.queueing.limits import ALONE_COST, CAREFUL_COMMANDS, UNIT_ACCOUNTS, UNIT_COMMANDS
+from app.queueing.ownership import Owned
+from app.services.queue import Entry, Lane, Stream
+from app.services.work import Delivery, Unit
+
+START = "0-0"
+
+
+class Hand:
+    """Cursors and messages by stream, and the order in which they make units of work."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._owned: dict[int, Owned] = {}
+        self._entries: dict[Stream, deque[Entry]] = {}
+        self._heads: dict[Stream, Delivery] = {}
+        self._cursors: dict[Stream, str] = {}
+        self._careful_left: dict[Stream, int] = {}
+        self._turn = 0
+
+    def sync(self, owned: dict[int, Owned]) -> None:
+        """Begin with partitions that are new (or new again), drop those that are gone."""
+        for partition in self._owned.keys() - owned.keys():
+            self._drop(partition)
+        for partition, now in owned.items():
+            had = self._owned.get(partition)
+            if had is None or had.lease.epoch != now.lease.epoch:
+                self._drop(partition)
+                for lane in Lane:
+                    self._cursors[partition, lane] = START
+                    self._careful_left[partition, lane] = CAREFUL_COMMANDS if now.careful_until else 0
+        self._owned = owned
+
+    def rewind(self) -> None:
+        """Drop everything in hand and read every queue from its beginning again."""
+        self._entries.clear()
+        self._heads.clear()
+        self._cursors = dict.fromkeys(self._cursors, START)
+
+    def cursors(self) -> dict[Stream, str]:
+        """Where to read on, for the streams that have nothing in hand."""
+        return {
+            stream: cursor
+            for stream, cursor in self._cursors.items()
+            if not self._entries.get(stream)
+        }
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is in hand."""
+        return not any(self._entries.values())
+
+    def take_in(self, found: dict[Stream, list[Entry]]) -> None:
+        """Put what was read behind what is in hand."""
+        for stream, entries in found.items():
+            if stream in self._cursors:
+                self._entries.setdefault(stream, deque()).extend(entries)
+                self._cursors[stream] = entries[-1].entry_id
+
+    def next_unit(self) -> Unit | None:
+        """The next unit: whole messages, round robin, interactive first, and one bulk message if any waits."""
+        budget = _Budget()
+        deliveries = list(self._pick(Lane.INTERACTIVE, budget))
+        deliveries += self._pick(Lane.BULK, budget.one_more() if deliveries else budget)
+        self._turn += 1
+        return Unit(deliveries) if deliveries else None
+
+    def _pick(self, lane: Lane, budget: "_Budget") -> Iterator[Delivery]:
+        waiting = [stream for stream, entries in self._entries.items() if stream[1] is lane and entries]
+        turn = self._turn % len(waiting) if waiting else 0
+        queue = deque(waiting[turn:] + waiting[:turn])
+        while queue:
+            stream = queue.popleft()
+            delivery = self._head(stream)
+            if not budget.fits(delivery):
+                return
+            budget.spend(delivery)
+            del self._heads[stream]
+            entries = self._entries[stream]
+            entries.popleft()
+            if delivery.careful:
+                self._careful_left[stream] -= len(delivery.works)
+            elif entries:
+                queue.append(stream)
+            yield delivery
+
+    def _head(self, stream: Stream) -> Delivery:
+        """The stream's first message, opened when its turn comes; it stays opened until it is taken."""
+        head = self._heads.get(stream)
+        if head is None:
+            partition, lane = stream
+            owned, entry = self._owned[partition], self._entries[stream][0]
+            head = self._heads[stream] = open_message(
+                entry, partition=partition, partitions=self._partitions, lane=lane, epoch=owned.lease.epoch
+            )
+            head.not_before = owned.lease.last_time
+            head.careful = head.arrived_at <= owned.careful_until and self._careful_left[stream] > 0
+        return head
+
+    def _drop(self, partition: int) -> None:
+        for lane in Lane:
+            self._entries.pop((partition, lane), None)
+            self._heads.pop((partition, lane), None)
+            self._cursors.pop((partition, lane), None)
+            self._careful_left.pop((partition, lane), None)
+
+
+class _Budget:
+    """How much one unit may still take: touched accounts, and commands (more dearly when they run alone)."""
+
+    def __init__(self) -> None:
+        self._accounts: set[str] = set()
+        self._commands = 0
+        self._messages = 0
+        self._only_one = False
+
+    def one_more(self) -> "_Budget":
+        """A budget for exactly one message, whatever has been taken before."""
+        self._messages, self._only_one = 0, True
+        return self
+
+    def fits(self, delivery: Delivery) -> bool:
+        if self._only_one or not self._messages:
+            return not self._messages
+        accounts = len(self._accounts.union(_accounts(delivery)))
+        return accounts <= UNIT_ACCOUNTS and self._commands + _cost(delivery) <= UNIT_COMMANDS
+
+    def spend(self, delivery: Delivery) -> None:
+        self._accounts.update(_accounts(delivery))
+        self._commands += _cost(delivery)
+        self._messages += 1
+
+
+def _cost(delivery: Delivery) -> int:
+    return len(delivery.works) * (ALONE_COST if delivery.careful else 1)
+
+
+def _accounts(delivery: Delivery) -> Iterator[str]:
+    return (work.request.aggregate_id for work in delivery.works if work.request)

@@ -1,0 +1,31 @@
+"""Every limit of the queue in one table, each with its unit and its reason (DESIGN 3 and 4)."""
+
+QUEUE_NAME = "balance"
+ACTOR_NAME = "execute"
+
+# Ownership of partitions.
+LEASE_MS = 2_000  # callers give up after 2 s: a dead owner must be replaced within that
+RENEW_SECONDS = 0.5
+TAKEOVER_SECONDS = 0.25
+UNIT_SECONDS = 10.0  # a unit older than this is stuck: its process ends itself, its leases lapse
+
+# Units of work.
+UNIT_ACCOUNTS = 256
+UNIT_COMMANDS = 512  # a hot account touches one account with any number of commands
+MESSAGE_COMMANDS = 128
+MESSAGES_PER_READ = 2  # per stream: what a read brings and the unit cannot take stays in hand
+ALONE_COST = 4  # a command that runs alone has a mark and a commit of its own
+CAREFUL_COMMANDS = UNIT_COMMANDS + MESSAGE_COMMANDS  # what a dead owner can have had in hand of one lane
+
+# Waiting.
+READ_BLOCK_MS = 200  # how long a consumer looks at its queues before it looks at its leases again
+RESULTS_BLOCK_MS = 1_000
+BACKOFF_FIRST_SECONDS = 0.02
+BACKOFF_LAST_SECONDS = 0.5
+UNFIT_SECONDS = 2.0  # how long to stay away from a store that is not fit for money
+
+# Front ends.
+MESSAGES_ON_THEIR_WAY = 4  # per partition: one lost answer cannot close a partition
+SLOT_SECONDS = 1.0  # an unanswered message frees its slot after this
+WATCH_SECONDS = 1.0
+CANCEL_SECONDS = 0.5

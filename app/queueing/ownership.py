@@ -1,0 +1,134 @@
+"""Which partitions this worker owns: taken, renewed and handed over on the server's clock.
+
+A lease is only a promise not to be disturbed; what protects the money is the epoch, compared by every commit.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.queueing.limits import LEASE_MS, RENEW_SECONDS, TAKEOVER_SECONDS, UNIT_SECONDS
+from app.services.faults import BalanceFault
+from app.services.queue import Lease, PartitionQueue
+
+STUCK_EXIT_CODE = 70
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Owned:
+    """A partition that is ours. After an unclean takeover what arrived until `careful_until` runs alone."""
+
+    lease: Lease
+    careful_until: int
+
+
+class Ownership:
+    """Keeps this worker's share of the partitions, in a thread of its own.
+
+    The consumer reads `owned`, and gives up what it is asked to between units of work.
+    """
+
+    def __init__(self, connect: Callable[[], PartitionQueue], partitions: int, worker: str) -> None:
+        self.worker = worker
+        self.changed = threading.Event()
+        self._queue = connect()
+        self._partitions = partitions
+        self._lock = threading.Lock()
+        self._owned: dict[int, Owned] = {}
+        self._share = partitions
+        self._renewed_at = 0.0
+        self._unit_since: float | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to take partitions; harmless when repeated."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ownership", daemon=True)
+            self._thread.start()
+
+    def owned(self) -> dict[int, Owned]:
+        """The partitions that are ours as far as is known, by number."""
+        with self._lock:
+            return dict(self._owned)
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """These have another owner now."""
+        with self._lock:
+            for partition in partitions:
+                self._owned.pop(partition, None)
+
+    def working(self, *, since: float | None) -> None:
+        """A unit is in hand since that time (monotonic seconds), or none is."""
+        self._unit_since = since
+
+    def surplus(self) -> int | None:
+        """A partition that another worker should have, one at a time."""
+        with self._lock:
+            return max(self._owned) if len(self._owned) > self._share else None
+
+    def hand_over(self, queue: PartitionQueue, partitions: list[int], *, leave: bool = False) -> None:
+        """Give partitions back cleanly; they must have nothing in hand."""
+        with self._lock:
+            epochs = {each: self._owned.pop(each).lease.epoch for each in partitions if each in self._owned}
+        queue.release(self.worker, epochs, leave=leave)
+
+    def stop(self) -> None:
+        """Hand everything over and sign off."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=LEASE_MS / 1000)
+        try:
+            self.hand_over(self._queue, list(self.owned()), leave=True)
+        except BalanceFault as fault:
+            _log.warning("partitions could not be handed over, they will lapse: %s", fault)
+        self._queue.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._tick()
+            except BalanceFault as fault:
+                _log.warning("leases: %s", fault)
+            except Exception:
+                _log.exception("leases met a fault of ours")
+            self._stopping.wait(TAKEOVER_SECONDS)
+
+    def _tick(self) -> None:
+        since = self._unit_since
+        if since is not None and time.monotonic() - since > UNIT_SECONDS:
+            _log.critical("a unit of work is stuck for %s s: this process ends itself", UNIT_SECONDS)
+            os._exit(STUCK_EXIT_CODE)
+        if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            self._renew()
+        with self._lock:
+            missing = [each for each in range(self._partitions) if each not in self._owned]
+            wanted = self._share - len(self._owned)
+        if wanted > 0 and missing:
+            self._take(missing, wanted)
+
+    def _renew(self) -> None:
+        epochs = {partition: owned.lease.epoch for partition, owned in self.owned().items()}
+        lost, alive = self._queue.renew(self.worker, epochs, LEASE_MS)
+        self._renewed_at = time.monotonic()
+        if lost:
+            _log.warning("partitions lost to another owner: %s", lost)
+            self.forget(frozenset(lost))
+        rank = sorted(alive).index(self.worker)
+        self._share = self._partitions // len(alive) + (rank < self._partitions % len(alive))
+
+    def _take(self, missing: list[int], most: int) -> None:
+        now, leases = self._queue.acquire(self.worker, missing, LEASE_MS, most)
+        if not leases:
+            return
+        with self._lock:
+            for lease in leases:
+                self._owned[lease.partition] = Owned(lease, careful_until=0 if lease.clean else now)
+        unclean = sum(not lease.clean for lease in leases)
+        _log.info("took %d partitions, %d of them after an unclean end", len(leases), unclean)
+        self.changed.set()

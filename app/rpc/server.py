@@ -1,0 +1,90 @@
+"""Serves gRPC from one process until told to stop. Never to be imported before a fork."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import grpc.aio
+from grpc_health.v1 import health as health_service
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from app.config import Settings, address
+from app.rpc import health
+from app.rpc.gen import balance_pb2_grpc
+from app.rpc.interceptors import CallGuard
+from app.rpc.servicer import BalanceServicer
+from app.services.queries import Queries
+from app.services.submission import CommandBus
+from app.services.tokens import TokenVerifier
+
+MAX_REQUEST_BYTES = 64 * 1024
+MAX_METADATA_BYTES = 16 * 1024  # room for a token of 8 KiB, which gRPC's own default leaves not
+MAX_PENDING_CALLS = 65_536
+DRAIN_SECONDS = 5.0
+# Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
+SPARE_CALLS = 512
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, bus: CommandBus, queries: Queries, stop: asyncio.Event) -> None:
+    """Answer calls until `stop` is set, then finish those in hand, for at most 5 s.
+
+    Raises OSError when the address cannot be listened on.
+    """
+    servicer = health_service.aio.HealthServicer()
+    await health.report(servicer, queries)
+    # The pot methods are not there yet and answer UNIMPLEMENTED.
+    server = _build(settings, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
+    await server.start()
+    reporting = asyncio.create_task(health.keep_reporting(servicer, queries))
+    try:
+        await stop.wait()
+    finally:
+        reporting.cancel()
+        await servicer.enter_graceful_shutdown()
+        await server.stop(DRAIN_SECONDS)
+
+
+def _build(
+    settings: Settings, servicer: BalanceServicer, health_servicer: health_service.aio.HealthServicer
+) -> grpc.aio.Server:
+    verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
+    server = grpc.aio.server(
+        interceptors=[CallGuard(health.SERVICE, verifier)],
+        options=list(_options(settings).items()),
+        maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
+    )
+    balance_pb2_grpc.add_BalanceServiceServicer_to_server(servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection(
+        [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    _listen(server, address(settings.bind_host, settings.grpc_port))
+    return server
+
+
+def _listen(server: grpc.aio.Server, where: str) -> None:
+    try:
+        port = server.add_insecure_port(where)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {where} (is it taken?)") from error
+    _log.info("gRPC on %s, port %d", where, port)
+
+
+def _options(settings: Settings) -> Mapping[str, int]:
+    return {
+        "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
+        "grpc.max_metadata_size": MAX_METADATA_BYTES,
+        # Several servers share a port only on purpose; otherwise a second one is an error, not a surprise.
+        "grpc.so_reuseport": int(settings.grpc_processes > 1),
+        # Beyond its own default of 1000 calls not yet looked at, gRPC resets some (callers see CANCELLED);
+        # they are to come through and be told RESOURCE_EXHAUSTED.
+        "grpc.server.max_pending_requests": MAX_PENDING_CALLS,
+        "grpc.server.max_pending_requests_hard_limit": MAX_PENDING_CALLS,
+        # A caller whose machine died is noticed; one that pings every 10 s is welcome.
+        "grpc.keepalive_time_ms": 30_000,
+        "grpc.keepalive_timeout_ms": 10_000,
+        "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    }

@@ -1,0 +1,81 @@
+"""BalanceService: each method makes its command, has it carried out, and answers.
+
+Nothing may be awaited before the bus: the order in which calls arrive is the order in which they apply.
+"""
+
+from typing import Any
+
+import grpc.aio
+
+from app.domain.commands import Command
+from app.domain.outcomes import Answer
+from app.domain.validation import check_account_id, check_command
+from app.rpc import messages
+from app.rpc.gen import balance_pb2 as pb
+from app.rpc.gen import balance_pb2_grpc
+from app.services.queries import Queries
+from app.services.submission import DEFAULT_TIMEOUT_MS, CommandBus
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
+    """Raises what `app.rpc.errors` knows; a method left out here answers UNIMPLEMENTED."""
+
+    def __init__(self, bus: CommandBus, queries: Queries) -> None:
+        self._bus = bus
+        self._queries = queries
+
+    async def GetBalance(self, request: pb.GetBalanceRequest, context: Context) -> pb.GetBalanceResponse:
+        check_account_id("account_id", request.account_id)
+        view = await self._queries.balance(request.account_id)
+        if view.stale:
+            context.set_trailing_metadata((*context.trailing_metadata(), ("balance-stale", "1")))
+        return messages.balance_response(view)
+
+    async def EnsureAccount(
+        self, request: pb.EnsureAccountRequest, context: Context
+    ) -> pb.EnsureAccountResponse:
+        answer = await self._execute(messages.ensure_account(request), "", context)
+        return messages.ensure_account_response(request.account_id, answer)
+
+    async def Deposit(self, request: pb.DepositRequest, context: Context) -> pb.DepositResponse:
+        answer = await self._execute(messages.deposit(request), request.idempotency_key, context)
+        return messages.deposit_response(answer)
+
+    async def Withdraw(self, request: pb.WithdrawRequest, context: Context) -> pb.WithdrawResponse:
+        answer = await self._execute(messages.withdraw(request), request.idempotency_key, context)
+        return messages.withdraw_response(answer)
+
+    async def ReserveForBuyIn(
+        self, request: pb.ReserveForBuyInRequest, context: Context
+    ) -> pb.ReserveForBuyInResponse:
+        answer = await self._execute(messages.reserve(request), request.idempotency_key, context)
+        return messages.reserve_response(answer)
+
+    async def CommitReservation(
+        self, request: pb.CommitReservationRequest, context: Context
+    ) -> pb.CommitReservationResponse:
+        answer = await self._execute(messages.commit(request), "", context)
+        return messages.commit_response(answer)
+
+    async def ReleaseReservation(
+        self, request: pb.ReleaseReservationRequest, context: Context
+    ) -> pb.ReleaseReservationResponse:
+        answer = await self._execute(messages.release(request), "", context)
+        return messages.release_response(answer)
+
+    async def ProcessCashOut(
+        self, request: pb.ProcessCashOutRequest, context: Context
+    ) -> pb.ProcessCashOutResponse:
+        answer = await self._execute(messages.cash_out(request), request.idempotency_key, context)
+        return messages.cash_out_response(answer)
+
+    async def _execute(self, command: Command, key: str, context: Context) -> Answer:
+        check_command(command, key)
+        return await self._bus.execute(command, key=key, timeout_ms=timeout_ms(context.time_remaining()))
+
+
+def timeout_ms(remaining_seconds: float | None) -> int:
+    """How long to wait for an answer, at least 1 ms: what is left of the caller's deadline, else our own."""
+    return DEFAULT_TIMEOUT_MS if remaining_seconds is None else max(1, int(remaining_seconds * 1000))

@@ -1,0 +1,86 @@
+"""What a unit of work leaves to be written: the sum of its decisions, ready for one commit."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from app.domain.accounts import Account, Posting
+from app.domain.ledger import RECORD_VERSION
+from app.domain.records import RefusalRecord
+from app.domain.requests import RefusalKey, Request
+from app.domain.reservations import Reservation
+from app.domain.state import Decision, State
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A command that is parked until ops look at it. Times in ms since the epoch, `amount` in chips."""
+
+    v: int = RECORD_VERSION
+    dead_letter_id: str
+    partition: int
+    lane: str
+    entry_id: str
+    raw: str
+    error: str
+    attempts: int
+    arrived_at: int
+    parked_at: int
+    kind: str = ""
+    key: str = ""
+    command_id: str = ""
+    account_id: str = ""
+    table_id: str = ""
+    reservation_id: str = ""
+    amount: int = 0
+
+
+@dataclass(slots=True)
+class AccountChange:
+    """An account before and after the unit. `before` None means it is opened here."""
+
+    before: Account | None
+    after: Account
+
+
+@dataclass(slots=True)
+class Changes:
+    """Records to write, each once, in its last form; ledger links in their order.
+
+    `made` are the reservations that must not exist yet. `in_play` are increments by (table, account);
+    `in_play_before` what a decision relied on, compared by the commit.
+    """
+
+    accounts: dict[str, AccountChange] = field(default_factory=dict)
+    postings: list[tuple[Posting, str]] = field(default_factory=list)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    refusals: dict[RefusalKey, RefusalRecord] = field(default_factory=dict)
+    in_play: dict[tuple[str, str], int] = field(default_factory=dict)
+    in_play_before: dict[tuple[str, str], int] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    def add(self, state: State, request: Request, decision: Decision) -> None:
+        """Take in one decision; call before the state applies it."""
+        if decision.account is not None:
+            self._add_account(state, decision.account)
+        for reservation in decision.reservations:
+            if state.reservations.get(reservation.reservation_id) is None:
+                self.made.add(reservation.reservation_id)
+            self.reservations[reservation.reservation_id] = reservation
+        if decision.posting is not None:
+            self.postings.append((decision.posting, decision.fingerprint))
+        if decision.refusal is not None:
+            self.refusals[request.refusal_key] = decision.refusal
+        for change in decision.foreign:
+            seat = (change.table_id, change.account_id)
+            self.in_play[seat] = self.in_play.get(seat, 0) + change.amount
+            if seat in state.in_play:
+                self.in_play_before.setdefault(seat, state.in_play[seat])
+
+    def _add_account(self, state: State, after: Account) -> None:
+        change = self.accounts.get(after.account_id)
+        if change is None:
+            before = state.accounts.get(after.account_id)
+            self.accounts[after.account_id] = AccountChange(before, after)
+        else:
+            change.after = after

@@ -1,0 +1,139 @@
+"""Carries out units of work: load, decide, commit. An answer exists if and only if its commit does.
+
+Faults of ours are kept from the rest of the unit; the store's absence is not handled here but raised, and
+the queue still holds whatever was not committed.
+"""
+
+import logging
+import random
+import time
+
+from app.domain.decide import decide
+from app.domain.policy import Policy
+from app.domain.state import State
+from app.services.changes import AccountChange, Changes
+from app.services.faults import StoreRefused, StoreUnavailable
+from app.services.loading import account_of, load
+from app.services.parking import park
+from app.services.ports import Store
+from app.services.work import Delivery, Unit, Work
+
+MAX_TRIES_ALONE = 3
+"""A command found marked for the third time after unclean takeovers kills processes: it is parked unrun."""
+MAX_SHARED_CONFLICTS = 2
+"""Conflicts of a unit before its commands get commits of their own."""
+CONFLICT_JITTER_SECONDS = 0.01
+
+_log = logging.getLogger(__name__)
+
+
+class Execution:
+    """Runs units on a store under a policy. One per worker thread."""
+
+    def __init__(self, store: Store, policy: Policy) -> None:
+        self._store = store
+        self._policy = policy
+        self._last_now = 0
+
+    def run(self, unit: Unit) -> frozenset[int]:
+        """Answer every command of the unit that is ours; the partitions found to have another owner.
+
+        Raises StoreUnavailable when the store went away in between: what was committed is answered and gone
+        from the queue, the rest is still there.
+        """
+        self._settle([work for each in unit.deliveries if not each.careful for work in each.works])
+        for delivery in unit.deliveries:
+            if delivery.careful:
+                self._run_alone(delivery)
+        return frozenset(delivery.partition for delivery in unit.deliveries if delivery.lost)
+
+    def _run_alone(self, delivery: Delivery) -> None:
+        for work in delivery.works:
+            times = None if delivery.lost else self._store.mark_trying(work)
+            if times is None:
+                delivery.lost = True
+                return
+            if times >= MAX_TRIES_ALONE:
+                work.condemn(f"its worker died {times - 1} times while it ran")
+            self._settle([work])
+
+    def _settle(self, works: list[Work]) -> None:
+        conflicts = 0
+        while todo := [work for work in works if work.open]:
+            try:
+                conflicts += self._attempt(todo)
+            except StoreRefused as refused:
+                self._isolate(todo, str(refused))
+            if conflicts > MAX_SHARED_CONFLICTS:
+                time.sleep(random.uniform(0, CONFLICT_JITTER_SECONDS))  # noqa: S311 - jitter, not a secret
+                if len(todo) > 1:
+                    for work in todo:
+                        self._settle([work])
+
+    def _isolate(self, works: list[Work], reason: str) -> None:
+        """The store refused a call that these works share: halve them until the culprit is alone."""
+        if len(works) > 1:
+            middle = len(works) // 2
+            self._settle(works[:middle])
+            self._settle(works[middle:])
+        elif works[0].parking_reason:
+            raise StoreUnavailable(f"a command can be neither carried out nor parked: {reason}")
+        else:
+            _log.error("the store refused a command: %s", reason)
+            works[0].condemn(reason)
+
+    def _attempt(self, works: list[Work]) -> bool:
+        """One load, decide, commit. True on a conflict; whatever is still open is to be tried again."""
+        requests = [work.request for work in works if work.request and not work.parking_reason]
+        state, now = load(self._store, requests, self._policy)
+        now = max(now, self._last_now, *(work.delivery.not_before for work in works))
+        changes = Changes()
+        self._freeze_broken(state, changes)
+        decided = self._decide(works, state, changes, now)
+        if not decided and not changes.accounts:
+            return False
+        deliveries = list(dict.fromkeys(work.delivery for work in works))
+        result = self._store.commit(changes, deliveries, now)
+        if result.applied:
+            self._last_now = now
+            return False
+        for work in decided:
+            work.answer = None
+        for delivery in deliveries:
+            delivery.lost = delivery.lost or delivery.partition in result.lost
+        return result.conflict
+
+    def _decide(self, works: list[Work], state: State, changes: Changes, now: int) -> list[Work]:
+        """Give each work its answer, in order. What met a fault, and what waits for that, stays open."""
+        waiting: set[str] = set()
+        decided = []
+        for work in works:
+            if work.parking_reason:
+                _log.error("a command is parked: %s", work.parking_reason)
+                work.answer = park(work, changes, now)
+                decided.append(work)
+                continue
+            request = work.request
+            assert request is not None
+            account_id = account_of(request, state)
+            if account_id in waiting:
+                continue
+            try:
+                decision = decide(state, request, now, self._policy)
+            except Exception as error:
+                _log.exception("%s met a fault of ours", request.command.kind)
+                work.faults.append(f"{type(error).__name__}: {error}")
+                waiting.add(account_id)
+                continue
+            changes.add(state, request, decision)
+            state.apply(decision, request.refusal_key)
+            work.answer = decision.answer
+            decided.append(work)
+        return decided
+
+    def _freeze_broken(self, state: State, changes: Changes) -> None:
+        for account_id, reason in state.broken.items():
+            _log.critical("ALARM account %s is frozen: its ledger is broken: %s", account_id, reason)
+            account = state.accounts[account_id]
+            assert account is not None
+            changes.accounts[account_id] = AccountChange(account, account)

@@ -1,0 +1,36 @@
+"""The port through which front ends have commands carried out."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.commands import Command
+from app.domain.outcomes import Answer
+from app.services.queries import Queries
+
+DEFAULT_TIMEOUT_MS = 5_000
+"""How long a call without a deadline waits (CONTRACT 1)."""
+
+
+class CommandBus(Protocol):
+    """Takes well-formed commands to the owner of their partition and waits for the answer."""
+
+    async def execute(
+        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+    ) -> Answer:
+        """The command's answer.
+
+        There is no await between the call and the append to the partition's batch: the order of calls is
+        the order of application. Raises Unavailable or Overloaded (certainly not queued), DeadlinePassed
+        (outcome unknown). A reservation id that cannot be read is answered RESERVATION_NOT_FOUND at once.
+        """
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class FrontEnd:
+    """What one front-end process works with, from its start until it calls `close`."""
+
+    bus: CommandBus
+    queries: Queries
+    close: Callable[[], Awaitable[None]]

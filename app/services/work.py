@@ -1,0 +1,88 @@
+"""Work in hand: deliveries (queue messages) and the commands in them, until they are answered."""
+
+from dataclasses import dataclass, field
+
+from app.domain.outcomes import Answer
+from app.domain.requests import Request
+
+
+MAX_FAULTS = 2
+"""How often a command is decided before a fault of ours parks it."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
+
+    `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far.
+    """
+
+    raw: str
+    request: Request | None = None
+    poison: str = ""
+    answer: Answer | None = None
+    faults: list[str] = field(default_factory=list)
+    delivery: "Delivery" = field(init=False)
+    index: int = field(init=False)
+
+    @property
+    def parking_reason(self) -> str:
+        """Why the command is to be parked unrun, or "" while it may still be decided."""
+        return self.poison or (self.faults[-1] if len(self.faults) >= MAX_FAULTS else "")
+
+    @property
+    def open(self) -> bool:
+        """True while an answer is owed, and it is ours to give."""
+        return self.answer is None and not self.delivery.lost
+
+    def condemn(self, reason: str) -> None:
+        """Have the command parked without another try."""
+        self.faults += [reason] * MAX_FAULTS
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message of the queue as its partition's owner took it. Answered, and removed, as a whole.
+
+    `arrived_at` is ms since the epoch (the stream entry's id), `not_before` the time of the partition's last
+    commit under another owner. `careful` deliveries were found after an unclean takeover and run one command
+    at a time; `lost` when the partition has another owner now.
+    """
+
+    partition: int
+    epoch: int
+    lane: str
+    entry_id: str
+    message_id: str
+    reply_to: str
+    works: list[Work]
+    arrived_at: int = 0
+    not_before: int = 0
+    careful: bool = False
+    lost: bool = False
+
+    def __post_init__(self) -> None:
+        for index, work in enumerate(self.works):
+            work.delivery, work.index = self, index
+
+    @property
+    def finished(self) -> bool:
+        """True when every command has its answer."""
+        return all(work.answer is not None for work in self.works)
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers, in the order of the commands."""
+        return [work.answer for work in self.works if work.answer is not None]
+
+
+
+@dataclass(slots=True)
+class Unit:
+    """What one worker takes in hand at once: whole deliveries, in the order of their queues.
+
+    `abandoned` when the store went away: whatever is still in the queue is taken again from there.
+    """
+
+    deliveries: list[Delivery]
+    abandoned: bool = False

@@ -1,0 +1,1 @@
+"""The backends: the real server, and its in-memory twin."""

@@ -1,0 +1,143 @@
+"""The real backend: one connection of redis-py, nothing sent twice, every error translated."""
+
+from typing import Any
+
+import msgspec
+from redis import Connection, ConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from app.services.queue import Entry, Lease, Stream
+from app.storage import keys, library
+from app.storage.backend import Reply
+from app.storage.backends.errors import translate
+from app.storage.plan import Plan
+
+SOCKET_TIMEOUT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 1.0
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class ValkeyBackend:
+    """A Backend on a Valkey or Redis server. Connects when first used, and again after an error.
+
+    `commits` is the last commit counter this connection has seen.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.commits = 0
+        self._connection = _make_connection(url)
+
+    def read(self, plan: Plan) -> tuple[int, list[Reply]]:
+        """See Backend."""
+        time, replies = self.call("FCALL_RO", library.READ, len(plan.keys), *plan.keys, _pack(plan.reads))
+        return milliseconds(time), replies
+
+    def commit(self, plan: Plan) -> list[int]:
+        """See Backend."""
+        checks, writes = _pack(plan.checks), _pack(plan.writes)
+        reply = self.call("FCALL", library.COMMIT, len(plan.keys), *plan.keys, checks, writes)
+        if isinstance(reply, list):
+            return reply
+        self.commits = reply
+        return []
+
+    def acquire(self, worker: str, partitions: list[int], lease_ms: int, most: int) -> tuple[int, list[Lease]]:
+        """See Backend."""
+        names = [keys.WORKERS, *map(keys.partition, partitions)]
+        now, taken = self.call("FCALL", library.ACQUIRE, len(names), *names, worker, lease_ms, most)
+        leases = [
+            Lease(partition=partitions[index - 2], epoch=epoch, clean=bool(clean), last_time=last_time)
+            for index, epoch, clean, last_time in taken
+        ]
+        return now, leases
+
+    def renew(self, worker: str, epochs: dict[int, int], lease_ms: int) -> tuple[list[int], list[str]]:
+        """See Backend."""
+        partitions = list(epochs)
+        names = [keys.WORKERS, *map(keys.partition, partitions)]
+        args = (worker, lease_ms, *epochs.values())
+        lost, workers = self.call("FCALL", library.RENEW, len(names), *names, *args)
+        return [partitions[index - 2] for index in lost], [name.decode() for name in workers]
+
+    def release(self, worker: str, epochs: dict[int, int], *, leave: bool) -> None:
+        """See Backend."""
+        names = [keys.WORKERS, *map(keys.partition, epochs)]
+        self.call("FCALL", library.RELEASE, len(names), *names, worker, int(leave), *epochs.values())
+
+    def mark(self, partition: int, epoch: int, lane: str, place: str) -> int:
+        """See Backend."""
+        count: int = self.call("FCALL", library.MARK, 1, keys.partition(partition), epoch, lane, place)
+        return count
+
+    def append(self, messages: list[tuple[Stream, str]]) -> list[str]:
+        """See PartitionQueue."""
+        commands = [("XADD", keys.queue(*stream), "*", "m", payload) for stream, payload in messages]
+        replies = self._exchange(self._connection.pack_commands(commands), len(commands))
+        return [entry_id.decode() for entry_id in replies]
+
+    def take(self, cursors: dict[Stream, str], count: int, block_ms: int) -> dict[Stream, list[Entry]]:
+        """See PartitionQueue."""
+        if not cursors:
+            return {}
+        names = {keys.queue(*stream): stream for stream in cursors}
+        block = ("BLOCK", block_ms) if block_ms else ()
+        streams = self.call("XREAD", "COUNT", count, *block, "STREAMS", *names, *cursors.values()) or ()
+        return {names[name.decode()]: parse_entries(entries) for name, entries in streams}
+
+    def call(self, *command: Any) -> Reply:
+        """Send one command and read its reply."""
+        return self._exchange(self._connection.pack_command(*command), 1)[0]
+
+    def close(self) -> None:
+        """See Backend."""
+        self._connection.disconnect()
+
+    def _exchange(self, packed: Any, replies: int) -> list[Reply]:
+        connection = self._connection
+        try:
+            connection.send_packed_command(packed)
+            answers = [self._read_one() for _ in range(replies)]
+        except Exception as error:
+            connection.disconnect()
+            raise translate(error) from error
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise translate(answer) from answer
+        return answers
+
+    def _read_one(self) -> Reply:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+
+def connection_options() -> dict[str, Any]:
+    """What every connection to the store is made with: nothing is ever sent twice."""
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "protocol": 2,
+        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "health_check_interval": 0,
+    }
+
+
+def parse_entries(entries: list[Any]) -> list[Entry]:
+    """Stream entries of one field each; of what another hand has written, the first field's value."""
+    return [Entry(entry_id.decode(), fields[1] if fields else b"") for entry_id, fields in entries]
+
+
+def _make_connection(url: str) -> Connection:
+    pool = ConnectionPool.from_url(url, **connection_options())
+    connection: Connection = pool.make_connection()
+    return connection
+
+
+def milliseconds(time: list[bytes]) -> int:
+    """The reply of TIME in ms since the epoch."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000

@@ -1,0 +1,136 @@
+"""The server for front ends, on asyncio: the command log, and reads. Nothing is ever sent twice."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+from app.services.faults import StoreUnavailable, StoreUnfit, Unavailable
+from app.services.queue import Entry, Stream
+from app.storage import keys, library
+from app.storage.backend import Reply
+from app.storage.backends.errors import translate
+from app.storage.backends.valkey import connection_options, milliseconds, parse_entries
+from app.storage.plan import Plan
+
+ADMISSION_MEMORY_SHARE = 80
+"""Per cent of the store's memory limit beyond which no new command is queued (HAZARDS 1)."""
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class AsyncConnection:
+    """One connection; calls take turns. An exchange that fails in between closes it."""
+
+    def __init__(self, url: str) -> None:
+        options = connection_options() | {"retry": Retry(NoBackoff(), 0)}
+        self._connection: AbstractConnection = ConnectionPool.from_url(url, **options).make_connection()
+        self._turn = asyncio.Lock()
+
+    async def exchange(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
+        """The replies, in order; a ResponseError stands where the server refused a command.
+
+        Raises Unavailable when nothing was sent, StoreUnavailable when what became of it is not known.
+        """
+        async with self._turn:
+            connection = self._connection
+            try:
+                await connection.connect()
+            except Exception as error:
+                await connection.disconnect(nowait=True)
+                raise Unavailable(str(error)) from error
+            try:
+                await connection.send_packed_command(connection.pack_commands(commands))
+                return [await self._read_one() for _ in commands]
+            except BaseException as error:
+                await connection.disconnect(nowait=True)
+                if isinstance(error, Exception):
+                    raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+                raise
+
+    async def call(self, *command: Any) -> Reply:
+        """One command's reply. Raises StoreUnavailable or StoreRefused."""
+        try:
+            reply = (await self.exchange([command]))[0]
+        except Unavailable as error:
+            raise StoreUnavailable(str(error)) from error
+        if isinstance(reply, ResponseError):
+            raise translate(reply) from reply
+        return reply
+
+    async def read(self, plan: Plan) -> tuple[int, list[Reply]]:
+        """The server's time (ms) and the replies to the plan's reads, all of one moment."""
+        time, replies = await self.call("FCALL_RO", library.READ, len(plan.keys), *plan.keys, _pack(plan.reads))
+        return milliseconds(time), replies
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.disconnect()
+
+    async def _read_one(self) -> Reply:
+        try:
+            return await self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+
+class AsyncCommandLog:
+    """Implements `app.services.queue.CommandLog`.
+
+    `check_store` is run, in a thread, before the first answer is waited for and again after every loss of the
+    connection: it takes the highest commit counter seen so far and gives the present one.
+    """
+
+    def __init__(self, url: str, check_store: Callable[[int], int]) -> None:
+        self._appending = AsyncConnection(url)
+        self._listening = AsyncConnection(url)
+        self._check_store = check_store
+        self._fit = False
+        self._seen_commits = 0
+
+    async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
+        """See CommandLog."""
+        commands = [("XADD", keys.queue(*stream), "*", "m", payload) for stream, payload in messages]
+        replies = await self._appending.exchange(commands)
+        return [Unavailable(str(reply)) if isinstance(reply, ResponseError) else None for reply in replies]
+
+    async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
+        """See CommandLog."""
+        try:
+            await self._ensure_fit()
+            block = ("BLOCK", block_ms) if block_ms else ()
+            reply = await self._listening.call("XREAD", *block, "STREAMS", keys.results(front_end), cursor)
+        except BaseException:
+            self._fit = False
+            raise
+        return parse_entries(reply[0][1]) if reply else []
+
+    async def has_room(self) -> bool:
+        """See CommandLog."""
+        memory = await self._appending.call("INFO", "memory")
+        commits = await self._appending.call("HGET", keys.META, "commits")
+        self._seen_commits = max(self._seen_commits, int(commits or 0))
+        info = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
+        used, limit = int(info["used_memory"]), int(info["maxmemory"])
+        return limit == 0 or used * 100 < limit * ADMISSION_MEMORY_SHARE
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self._appending.close()
+        await self._listening.close()
+
+    async def _ensure_fit(self) -> None:
+        if self._fit:
+            return
+        try:
+            commits = await asyncio.to_thread(self._check_store, self._seen_commits)
+        except StoreUnfit as unfit:
+            raise StoreUnavailable(f"ALARM {unfit}") from unfit
+        self._seen_commits = max(self._seen_commits, commits)
+        self._fit = True

@@ -1,0 +1,112 @@
+"""Between records and what the server keeps. An unknown record version is refused, never guessed."""
+
+from typing import Any
+
+import msgspec
+
+from app.domain.accounts import Account
+from app.domain.ledger import RECORD_VERSION
+from app.domain.records import RefusalRecord, TransactionRecord
+from app.domain.reservations import Hold, Reservation
+from app.services.faults import StoreRefused
+
+ACCOUNT_FIELDS = (
+    "balance",
+    "reserved",
+    "currency",
+    "version",
+    "revision",
+    "seq",
+    "checksum",
+    "status",
+    "createdBy",
+    "createdAt",
+    "updatedAt",
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode_reservation = msgspec.json.Decoder(Reservation).decode
+_decode_transaction = msgspec.json.Decoder(TransactionRecord).decode
+_decode_refusal = msgspec.json.Decoder(RefusalRecord).decode
+
+
+def encode(record: msgspec.Struct) -> str:
+    """A record as JSON text."""
+    return _encode(record).decode()
+
+
+def account_fields(account: Account, revision: int, *, opened: bool) -> list[str | int]:
+    """The account's hash, field after value, under its new revision; the fixed fields only when opened."""
+    fields: list[str | int] = [
+        *("balance", account.balance, "reserved", account.reserved, "version", account.version),
+        *("revision", revision, "seq", account.seq, "checksum", account.checksum),
+        *("status", account.status, "updatedAt", account.updated_at),
+    ]
+    if opened:
+        fields += ["currency", account.currency, "createdBy", account.created_by, "createdAt", account.created_at]
+    return fields
+
+
+def account(account_id: str, fields: list[bytes | None]) -> Account | None:
+    """The account of an HMGET of ACCOUNT_FIELDS; None when there is none."""
+    if fields[4] is None:
+        return None
+    try:
+        balance, reserved, currency, version, revision, seq, checksum, status, by, created, updated = fields
+        return Account(
+            account_id=account_id,
+            balance=int(balance),  # type: ignore[arg-type]
+            reserved=int(reserved),  # type: ignore[arg-type]
+            currency=currency.decode(),  # type: ignore[union-attr]
+            version=int(version),  # type: ignore[arg-type]
+            revision=int(revision),
+            seq=int(seq),  # type: ignore[arg-type]
+            checksum=checksum.decode(),  # type: ignore[union-attr]
+            status=status.decode(),  # type: ignore[union-attr]
+            created_by=by.decode(),  # type: ignore[union-attr]
+            created_at=int(created),  # type: ignore[arg-type]
+            updated_at=int(updated),  # type: ignore[arg-type]
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise StoreRefused(f"account {account_id} cannot be read: {error}") from error
+
+
+def hold_value(reservation: Reservation) -> str:
+    """A hold as the account's index keeps it."""
+    return f"{reservation.amount}|{reservation.expires_at}"
+
+
+def holds(pairs: list[bytes]) -> dict[str, Hold]:
+    """The holds of an HGETALL of the account's index."""
+    found = {}
+    for reservation_id, value in zip(pairs[::2], pairs[1::2], strict=True):
+        amount, _, expires_at = value.partition(b"|")
+        found[reservation_id.decode()] = Hold(int(amount), int(expires_at))
+    return found
+
+
+def reservation(raw: bytes | None) -> Reservation | None:
+    """The reservation of a GET."""
+    return _known(_decode_reservation, raw, "reservation")
+
+
+def transaction(raw: bytes | None) -> TransactionRecord | None:
+    """The transaction record of a GET."""
+    return _known(_decode_transaction, raw, "transaction")
+
+
+def refusal(raw: bytes | None) -> RefusalRecord | None:
+    """The sticking outcome of a GET."""
+    return _known(_decode_refusal, raw, "outcome")
+
+
+def _known(decode: Any, raw: bytes | None, what: str) -> Any:
+    if raw is None:
+        return None
+    try:
+        record = decode(raw)
+    except msgspec.MsgspecError as error:
+        raise StoreRefused(f"{what} record cannot be read: {error}") from error
+    if record.v != RECORD_VERSION:
+        raise StoreRefused(f"{what} record has unknown version {record.v}")
+    return record

@@ -1,0 +1,106 @@
+"""Is this server fit for money? Its version, durability, function library, layout and age (DESIGN 8).
+
+Looked at when a process starts, and again whenever the server was out of sight or was replaced.
+"""
+
+import logging
+import secrets
+from typing import Any, Protocol
+
+from app.services.faults import StoreUnfit
+from app.storage import keys, library
+
+LAYOUT_VERSION = "1"
+_REQUIRED = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "maxmemory-policy": "noeviction",
+}
+_log = logging.getLogger(__name__)
+
+
+class Caller(Protocol):
+    """One command to the server and its reply, as a backend offers it."""
+
+    def call(self, *command: Any) -> Any:
+        """Send a command; raises StoreUnavailable or StoreRefused."""
+        ...
+
+
+def check(caller: Caller, *, partitions: int, allow_weak: bool, seen_commits: int = 0) -> int:
+    """Raise StoreUnfit, with what to change, unless the server may hold money; the commit counter.
+
+    `seen_commits` is the last counter this process has seen: a server that is behind it was replaced by an
+    older copy, and answers that were given are missing there. Loads the function library when it is absent.
+    """
+    _check_version(caller)
+    weak = [*_weak_settings(caller), *_weak_memory(caller)]
+    if weak and not allow_weak:
+        raise StoreUnfit(
+            f"the store's settings can lose money: {'; '.join(weak)}. Set them, or ALLOW_WEAK_DURABILITY=on"
+        )
+    if weak:
+        _log.warning("the store's settings can lose money, allowed by ALLOW_WEAK_DURABILITY: %s", "; ".join(weak))
+    _check_library(caller)
+    return _check_layout(caller, partitions, seen_commits)
+
+
+def _info(caller: Caller, section: str) -> dict[str, str]:
+    text = caller.call("INFO", section)
+    lines = text.decode() if isinstance(text, bytes) else text
+    return dict(line.split(":", 1) for line in lines.splitlines() if ":" in line)
+
+
+def _check_version(caller: Caller) -> None:
+    server = _info(caller, "server")
+    version = server.get("valkey_version") or server.get("redis_version", "0")
+    if int(version.split(".")[0]) < 7:
+        raise StoreUnfit(f"the store is version {version}; 7.0 or newer is needed")
+
+
+def _weak_settings(caller: Caller) -> list[str]:
+    weak = []
+    for name, wanted in _REQUIRED.items():
+        reply = caller.call("CONFIG", "GET", name)
+        found = reply[1].decode() if reply else "unknown"
+        if found != wanted:
+            weak.append(f"{name} is {found}, not {wanted}")
+    return weak
+
+
+def _weak_memory(caller: Caller) -> list[str]:
+    memory = _info(caller, "memory")
+    limit, machine = int(memory.get("maxmemory", 0)), int(memory.get("total_system_memory", 0))
+    if limit == 0:
+        return ["maxmemory is not set"]
+    if machine and limit > machine // 2:
+        return [f"maxmemory {limit} is more than half of the machine's {machine} bytes"]
+    return []
+
+
+def _check_library(caller: Caller) -> None:
+    found = caller.call("FUNCTION", "LIST", "LIBRARYNAME", library.LIBRARY, "WITHCODE")
+    if not found:
+        caller.call("FUNCTION", "LOAD", library.source())
+        return
+    fields = found[0]
+    code = dict(zip(fields[::2], fields[1::2], strict=True))[b"library_code"].decode()
+    if library.digest(code) != library.digest(library.source()):
+        raise StoreUnfit(f"the store has another function library under the name {library.LIBRARY}")
+
+
+def _check_layout(caller: Caller, partitions: int, seen_commits: int) -> int:
+    wanted = {"layout": LAYOUT_VERSION, "partitions": str(partitions), "storeId": secrets.token_hex(8)}
+    for name, value in wanted.items():
+        caller.call("HSETNX", keys.META, name, value)
+    layout, count, commits = caller.call("HMGET", keys.META, "layout", "partitions", "commits")
+    if layout.decode() != LAYOUT_VERSION:
+        raise StoreUnfit(f"the store has layout {layout.decode()}; this release knows {LAYOUT_VERSION}")
+    if count.decode() != str(partitions):
+        raise StoreUnfit(f"PARTITIONS is {partitions}, but the store was made with {count.decode()}")
+    if int(commits or 0) < seen_commits:
+        raise StoreUnfit(
+            f"the store is an older copy: it counts {int(commits or 0)} commits, {seen_commits} were seen"
+        )
+    return int(commits or 0)

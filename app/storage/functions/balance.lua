@@ -1,0 +1,187 @@
+#!lua name=balance_1
+
+--[[ The server side of the store: consistent reads, the one commit, and the leases of partitions.
+
+It knows no rule of the domain and does no arithmetic on amounts: it compares, then writes what it was
+given. A function has no rollback, so everything that could fail is looked at before the first write.
+
+Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built in app/storage/keys.py.
+
+  balance:accounts:{NNN}|ID              hash    the account: balance, reserved, revision, ledger head, ...
+  balance:accounts:ids:{NNN}             set     ids of the partition's accounts
+  balance:ledger:{NNN}|ID|SEGMENT        list    ledger elements `CHECKSUM JSON`, 1,024 a segment
+  balance:ledger:global:{NNN}            stream  one event per balance change or expiry, trimmed by age
+  balance:transactions:{NNN}|ID          string  where an applied change stands; the idempotency record
+  balance:transactions:by-account:{NNN}|ID|TYPE       list    ledger places of that type
+  balance:transactions:idempotency:{NNN}|OP|ID|HASH   string  an outcome that sticks to its key; expires
+  balance:reservations:{NNN}|ID          string  reservation; 30 days after its end it expires
+  balance:reservations:by-account:{NNN}|ID            hash    held reservations: `amount|expiry`
+  balance:reservations:expiry:{NNN}      zset    held reservations by expiry time
+  balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play
+  balance:totals:{NNN}                   hash    sums per currency and counts of the partition
+  balance:queue:{NNN}|LANE               stream  Dramatiq messages
+  balance:dead:{NNN}                     hash    parked commands, until ops resolve them
+  balance:results:FRONT_END              stream  answers on their way to one front end
+  balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
+  balance:workers                        zset    worker ids by the time until which they are alive (ms)
+  balance:meta                           hash    layout, partitions, store id, commit counter
+]]
+
+-- The commands a commit may use, and the type their key must have (or be absent).
+local TYPE_OF = {
+  HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash',
+  SET = 'string', RPUSH = 'list', SADD = 'set',
+  ZADD = 'zset', ZREM = 'zset', XADD = 'stream', XDEL = 'stream',
+  EXPIRE = 'any',
+}
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- read_1(KEYS, ops): every op {command, key index, arguments...} at one moment.
+-- Returns {TIME, {replies}}.
+local function read(keys, args)
+  local replies = {}
+  for i, op in ipairs(cmsgpack.unpack(args[1])) do
+    replies[i] = redis.call(op[1], keys[op[2]], unpack(op, 3))
+  end
+  return {redis.call('TIME'), replies}
+end
+
+-- A check is {'field', key, field, expected} ('' means: must be absent), {'count', key, field, expected}
+-- (absent counts as 0), or {'absent', key}.
+local function holds(keys, check)
+  if check[1] == 'absent' then
+    return redis.call('EXISTS', keys[check[2]]) == 0
+  end
+  local absent = check[1] == 'count' and '0' or ''
+  return (redis.call('HGET', keys[check[2]], check[3]) or absent) == check[4]
+end
+
+-- Why this write could fail, or nil. `types` remembers the type of each key within one commit.
+local function fault_of(keys, write, types)
+  local command, key = write[1], keys[write[2]]
+  local wanted = TYPE_OF[command]
+  if not wanted or not key then
+    return 'write ' .. tostring(command)
+  end
+  if wanted ~= 'any' then
+    local found = types[key] or redis.call('TYPE', key)['ok']
+    if found ~= 'none' and found ~= wanted then
+      return 'type of ' .. key .. ' is ' .. found
+    end
+    types[key] = wanted
+  end
+  if command == 'HINCRBY' then
+    local counter = redis.call('HGET', key, write[3]) or '0'
+    if not counter:match('^%-?%d+$') or #counter:gsub('%-', '') > 18 then
+      return 'counter ' .. key .. ' ' .. write[3]
+    end
+  elseif command == 'SET' and write[4] and not (write[4] == 'PX' and tostring(write[5]):match('^[1-9]%d*$')) then
+    return 'expiry of ' .. key
+  end
+  return nil
+end
+
+-- commit_1(KEYS, checks, writes): all of it or nothing.
+-- Returns the new commit counter (the last write), or the list of the indexes of all failed checks.
+local function commit(keys, args)
+  local failed = {}
+  for i, check in ipairs(cmsgpack.unpack(args[1])) do
+    if not holds(keys, check) then
+      failed[#failed + 1] = i
+    end
+  end
+  if #failed > 0 then
+    return failed
+  end
+  local writes, types = cmsgpack.unpack(args[2]), {}
+  for _, write in ipairs(writes) do
+    local fault = fault_of(keys, write, types)
+    if fault then
+      return redis.error_reply('REFUSED ' .. fault)
+    end
+  end
+  local last
+  for _, write in ipairs(writes) do
+    last = redis.call(write[1], keys[write[2]], unpack(write, 3))
+  end
+  return last
+end
+
+-- acquire_1({workers, partition...}, worker, lease ms, most): take free or lapsed partitions, at most that many.
+-- Returns {now, {{key index, epoch, clean, last_time}...}}; clean is 0 after an owner that did not hand over.
+local function acquire(keys, args)
+  local worker, lease, most, now = args[1], tonumber(args[2]), tonumber(args[3]), now_ms()
+  redis.call('ZADD', keys[1], now + lease, worker)
+  local taken = {}
+  for i = 2, #keys do
+    if #taken >= most then
+      break
+    end
+    local had = redis.call('HMGET', keys[i], 'owner', 'epoch', 'until', 'clean', 'last_time')
+    local owner, till = had[1] or '', tonumber(had[3] or '0')
+    if owner == '' or owner == worker or till <= now then
+      local epoch = tonumber(had[2] or '0') + 1
+      redis.call('HSET', keys[i], 'owner', worker, 'epoch', epoch, 'until', now + lease, 'clean', 0)
+      taken[#taken + 1] = {i, epoch, had[4] == '0' and 0 or 1, tonumber(had[5] or '0')}
+    end
+  end
+  return {now, taken}
+end
+
+-- renew_1({workers, partition...}, worker, lease ms, epoch...): keep what is still ours, and stay alive.
+-- Returns {{indexes of partitions lost}, {ids of the workers alive}}.
+local function renew(keys, args)
+  local worker, lease, now, lost = args[1], tonumber(args[2]), now_ms(), {}
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now)
+  redis.call('ZADD', keys[1], now + lease, worker)
+  for i = 2, #keys do
+    local had = redis.call('HMGET', keys[i], 'owner', 'epoch')
+    if had[1] == worker and had[2] == args[i + 1] then
+      redis.call('HSET', keys[i], 'until', now + lease)
+    else
+      lost[#lost + 1] = i
+    end
+  end
+  return {lost, redis.call('ZRANGE', keys[1], 0, -1)}
+end
+
+-- release_1({workers, partition...}, worker, leave, epoch...): hand over cleanly; leave '1' signs off the worker.
+local function release(keys, args)
+  if args[2] == '1' then
+    redis.call('ZREM', keys[1], args[1])
+  end
+  for i = 2, #keys do
+    local had = redis.call('HMGET', keys[i], 'owner', 'epoch')
+    if had[1] == args[1] and had[2] == args[i + 1] then
+      redis.call('HSET', keys[i], 'owner', '', 'until', 0, 'clean', 1)
+    end
+  end
+  return #keys - 1
+end
+
+-- mark_1({partition}, epoch, lane, place): a command is about to run alone. Places sort as text.
+-- Returns how often this place has been marked, 0 when a later one was, -1 when the epoch is lost.
+local function mark(keys, args)
+  local had = redis.call('HMGET', keys[1], 'epoch', 'trying|' .. args[2])
+  if had[1] ~= args[1] then
+    return -1
+  end
+  local place, count = (had[2] or ''):match('^(.*) (%d+)$')
+  if place and place > args[3] then
+    return 0
+  end
+  count = place == args[3] and tonumber(count) + 1 or 1
+  redis.call('HSET', keys[1], 'trying|' .. args[2], args[3] .. ' ' .. count)
+  return count
+end
+
+redis.register_function{function_name = 'read_1', callback = read, flags = {'no-writes'}}
+redis.register_function{function_name = 'commit_1', callback = commit}
+redis.register_function{function_name = 'acquire_1', callback = acquire, flags = {'allow-oom'}}
+redis.register_function{function_name = 'renew_1', callback = renew, flags = {'allow-oom'}}
+redis.register_function{function_name = 'release_1', callback = release, flags = {'allow-oom'}}
+redis.register_function{function_name = 'mark_1', callback = mark, flags = {'allow-oom'}}

@@ -1,0 +1,90 @@
+"""Every key name, built here and nowhere else. The keyspace is described in functions/balance.lua."""
+
+META = "balance:meta"
+WORKERS = "balance:workers"
+
+SEGMENT_LENGTH = 1_024
+"""Ledger entries in one list; closed segments can be sealed and moved out one day."""
+
+
+def account(partition: int, account_id: str) -> str:
+    return f"balance:accounts:{{{partition:03d}}}|{account_id}"
+
+
+def account_ids(partition: int) -> str:
+    return f"balance:accounts:ids:{{{partition:03d}}}"
+
+
+def ledger(partition: int, account_id: str, segment: int) -> str:
+    return f"balance:ledger:{{{partition:03d}}}|{account_id}|{segment}"
+
+
+def segment_of(seq: int) -> int:
+    """The segment in which an account's entry `seq` stands."""
+    return max(seq, 0) // SEGMENT_LENGTH
+
+
+def places_of(seq: int) -> tuple[int, int]:
+    """First and last index in its segment at which entry `seq` can stand.
+
+    Segment 0 begins with entry 0 or, where there was no initial balance, with entry 1.
+    """
+    index = seq % SEGMENT_LENGTH
+    return (max(index - 1, 0), index) if seq < SEGMENT_LENGTH else (index, index)
+
+
+def events(partition: int) -> str:
+    return f"balance:ledger:global:{{{partition:03d}}}"
+
+
+def transaction(partition: int, transaction_id: str) -> str:
+    return f"balance:transactions:{{{partition:03d}}}|{transaction_id}"
+
+
+def transactions_of(partition: int, account_id: str, kind: str) -> str:
+    return f"balance:transactions:by-account:{{{partition:03d}}}|{account_id}|{kind}"
+
+
+def refusal(partition: int, operation: str, aggregate_id: str, hashed_key: str) -> str:
+    return f"balance:transactions:idempotency:{{{partition:03d}}}|{operation}|{aggregate_id}|{hashed_key}"
+
+
+def reservation(partition: int, reservation_id: str) -> str:
+    return f"balance:reservations:{{{partition:03d}}}|{reservation_id}"
+
+
+def holds(partition: int, account_id: str) -> str:
+    return f"balance:reservations:by-account:{{{partition:03d}}}|{account_id}"
+
+
+def reservation_expiry(partition: int) -> str:
+    return f"balance:reservations:expiry:{{{partition:03d}}}"
+
+
+def table(partition: int, table_id: str) -> str:
+    return f"balance:tables:{{{partition:03d}}}|{table_id}"
+
+
+def in_play_field(account_id: str) -> str:
+    """The field of a table's hash that counts what the account has in play there."""
+    return f"a|{account_id}"
+
+
+def totals(partition: int) -> str:
+    return f"balance:totals:{{{partition:03d}}}"
+
+
+def queue(partition: int, lane: str) -> str:
+    return f"balance:queue:{{{partition:03d}}}|{lane}"
+
+
+def dead_letters(partition: int) -> str:
+    return f"balance:dead:{{{partition:03d}}}"
+
+
+def results(front_end: str) -> str:
+    return f"balance:results:{front_end}"
+
+
+def partition(number: int) -> str:
+    return f"balance:partition:{{{number:03d}}}"

@@ -1,0 +1,148 @@
+"""Turns what a unit of work has decided into the one plan of checks and writes that commits it."""
+
+from collections import defaultdict
+
+import msgspec
+
+from app.domain.amounts import CURRENCY
+from app.domain.identifiers import partition_of
+from app.domain.outcomes import Answer, Outcome
+from app.domain.records import TransactionRecord
+from app.domain.reservations import HELD, Reservation
+from app.services.changes import AccountChange, Changes
+from app.services.work import Delivery
+from app.storage import codec, keys
+from app.storage.plan import Plan
+
+RESERVATION_KEPT_MS = 30 * 86_400_000
+EVENTS_KEPT_MS = 7 * 86_400_000
+RESULTS_KEPT_SECONDS = 60
+RESULTS_LENGTH = 10_000
+
+_encode_answers = msgspec.json.Encoder().encode
+
+
+class Writing:
+    """Builds one commit. `now` is ms since the epoch; the plan's check indexes tell what failed."""
+
+    def __init__(self, partitions: int, refusal_ttl_ms: int, now: int) -> None:
+        self.plan = Plan()
+        self.epoch_checks: dict[int, int] = {}
+        self._partitions = partitions
+        self._refusal_ttl_ms = refusal_ttl_ms
+        self._now = now
+        self._totals: dict[tuple[int, str], int] = defaultdict(int)
+
+    def owned(self, partition: int, epoch: int) -> None:
+        """The commit holds only while the partition's epoch is still this one."""
+        key = keys.partition(partition)
+        self.epoch_checks[self.plan.expect(key, "epoch", str(epoch))] = partition
+        self.plan.write("HSET", key, "last_time", self._now)
+
+    def changes(self, changes: Changes) -> None:
+        """Everything that was decided."""
+        for account_id, change in changes.accounts.items():
+            self._account(partition_of(account_id, self._partitions), change)
+        self._postings(changes)
+        for reservation_id, reservation in changes.reservations.items():
+            self._reservation(reservation, made=reservation_id in changes.made)
+        for refusal_key, refusal in changes.refusals.items():
+            key = keys.refusal(*refusal_key)
+            if refusal.answer.outcome is Outcome.DEAD_LETTERED:
+                self.plan.write("SET", key, codec.encode(refusal))
+            else:
+                self.plan.expect_absent(key)
+                self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
+        for (table_id, account_id), amount in changes.in_play.items():
+            self._in_play(table_id, account_id, amount, changes.in_play_before.get((table_id, account_id)))
+        for letter in changes.dead_letters:
+            key = keys.dead_letters(letter.partition)
+            self.plan.write("HSET", key, letter.dead_letter_id, codec.encode(letter))
+
+    def answers(self, deliveries: list[Delivery]) -> None:
+        """The answers of finished deliveries, and their removal from the queue."""
+        answers: dict[str, list[tuple[str, list[Answer]]]] = defaultdict(list)
+        removals: dict[str, list[str]] = defaultdict(list)
+        for delivery in deliveries:
+            removals[keys.queue(delivery.partition, delivery.lane)].append(delivery.entry_id)
+            if delivery.reply_to:
+                answers[delivery.reply_to].append((delivery.message_id, delivery.answers))
+        for reply_to, batch in answers.items():
+            key = keys.results(reply_to)
+            text = _encode_answers(batch).decode()
+            self.plan.write("XADD", key, "MAXLEN", "~", RESULTS_LENGTH, "*", "a", text)
+            self.plan.write("EXPIRE", key, RESULTS_KEPT_SECONDS)
+        for key, entry_ids in removals.items():
+            self.plan.write("XDEL", key, *entry_ids)
+
+    def finish(self) -> Plan:
+        """The plan, complete: totals and the commit counter come last."""
+        for (partition, name), amount in self._totals.items():
+            if amount:
+                self.plan.write("HINCRBY", keys.totals(partition), name, str(amount))
+        self.plan.write("HINCRBY", keys.META, "commits", 1)
+        return self.plan
+
+    def _account(self, partition: int, change: AccountChange) -> None:
+        before, after = change.before, change.after
+        key = keys.account(partition, after.account_id)
+        self.plan.expect(key, "revision", str(before.revision) if before else "")
+        self.plan.write("HSET", key, *codec.account_fields(after, after.revision + 1, opened=before is None))
+        if before is None:
+            self.plan.write("SADD", keys.account_ids(partition), after.account_id)
+            self._totals[partition, "accounts"] += 1
+        self._count(partition, "balances", after.balance - (before.balance if before else 0))
+        self._count(partition, "held", after.reserved - (before.reserved if before else 0))
+
+    def _postings(self, changes: Changes) -> None:
+        segments: dict[str, list[str]] = defaultdict(list)
+        of_type: dict[str, list[int]] = defaultdict(list)
+        for posting, fingerprint in changes.postings:
+            entry = posting.entry
+            account_id, seq = entry.account_id, entry.seq
+            partition = partition_of(account_id, self._partitions)
+            segments[keys.ledger(partition, account_id, keys.segment_of(seq))].append(posting.element)
+            of_type[keys.transactions_of(partition, account_id, entry.type)].append(seq)
+            record = TransactionRecord(account_id=account_id, seq=seq, fingerprint=fingerprint)
+            key = keys.transaction(partition, entry.transaction_id)
+            self.plan.expect_absent(key)
+            self.plan.write("SET", key, codec.encode(record))
+            self._event(partition, entry.type, f"{account_id}|{seq}")
+            self._count(partition, f"type|{entry.type}", entry.amount)
+            self._totals[partition, "entries"] += 1
+        for key, elements in segments.items():
+            self.plan.write("RPUSH", key, *elements)
+        for key, seqs in of_type.items():
+            self.plan.write("RPUSH", key, *seqs)
+
+    def _reservation(self, reservation: Reservation, *, made: bool) -> None:
+        account_id, reservation_id = reservation.account_id, reservation.reservation_id
+        partition = partition_of(account_id, self._partitions)
+        key = keys.reservation(partition, reservation_id)
+        if made:
+            self.plan.expect_absent(key)
+        if reservation.status == HELD:
+            self.plan.write("SET", key, codec.encode(reservation))
+            hold = codec.hold_value(reservation)
+            self.plan.write("HSET", keys.holds(partition, account_id), reservation_id, hold)
+            self.plan.write("ZADD", keys.reservation_expiry(partition), reservation.expires_at, reservation_id)
+        else:
+            self.plan.write("SET", key, codec.encode(reservation), "PX", RESERVATION_KEPT_MS)
+            self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)
+            self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
+            self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)
+
+    def _in_play(self, table_id: str, account_id: str, amount: int, before: int | None) -> None:
+        partition = partition_of(table_id, self._partitions)
+        key, field = keys.table(partition, table_id), keys.in_play_field(account_id)
+        if before is not None:
+            self.plan.expect_count(key, field, before)
+        self.plan.write("HINCRBY", key, field, str(amount))
+        self._count(partition, "inPlay", amount)
+
+    def _event(self, partition: int, kind: str, subject: str) -> None:
+        oldest = self._now - EVENTS_KEPT_MS
+        self.plan.write("XADD", keys.events(partition), "MINID", "~", oldest, "*", kind, subject)
+
+    def _count(self, partition: int, name: str, amount: int) -> None:
+        self._totals[partition, f"{CURRENCY}|{name}"] += amount

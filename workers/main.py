@@ -1,0 +1,86 @@
+"""`python -m workers.main`: one worker process. Also the set-up for the stock `dramatiq` command line.
+
+    dramatiq -p 1 -t 1 workers.main:setup
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+import dramatiq
+
+from app.bootstrap import WorkerParts, check_store, make_worker
+from app.config import Settings, SettingsError
+from app.queueing.limits import BACKOFF_LAST_SECONDS, READ_BLOCK_MS
+from app.services.faults import StoreUnavailable, StoreUnfit
+from app.telemetry.logs import configure_logs
+from workers.actors import declare_actors
+
+EXIT_REFUSED = 2
+STOP_WITHIN_MS = 11_000  # a unit may take 10 s, the supervisor waits for 15 s
+_log = logging.getLogger(__name__)
+
+
+def setup() -> dramatiq.Broker:
+    """Make this process's broker with its actors and give it to Dramatiq."""
+    parts = build(Settings.from_environment(os.environ))
+    dramatiq.set_broker(parts.broker)
+    return parts.broker
+
+
+def build(settings: Settings) -> WorkerParts:
+    """The worker's parts, actors declared."""
+    parts = make_worker(settings)
+    declare_actors(parts.broker, parts.execution)
+    return parts
+
+
+def main() -> int:
+    """Work until SIGTERM or SIGINT; a second signal ends the process at once. The exit code."""
+    stopping = threading.Event()
+    _handle_signals(stopping)
+    try:
+        settings = Settings.from_environment(os.environ)
+        configure_logs(settings.log_level, "worker")
+        if not _wait_for_store(settings, stopping):
+            return 0
+    except (SettingsError, StoreUnfit) as refusal:
+        sys.stderr.write(f"worker: {refusal}\n")
+        return EXIT_REFUSED
+    parts = build(settings)
+    worker = dramatiq.Worker(parts.broker, worker_timeout=READ_BLOCK_MS, worker_threads=1)
+    worker.start()
+    stopping.wait()
+    _log.info("stopping: the unit in hand is finished, then the partitions are handed over")
+    worker.stop(timeout=STOP_WITHIN_MS)
+    parts.broker.close()
+    return 0
+
+
+def _handle_signals(stopping: threading.Event) -> None:
+    def stop(signum: int, _frame: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + signum)
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _wait_for_store(settings: Settings, stopping: threading.Event) -> bool:
+    """True when the store is there and fit; False when the process was told to stop before."""
+    while not stopping.is_set():
+        try:
+            check_store(settings)
+        except StoreUnavailable as away:
+            _log.warning("waiting for the store: %s", away)
+            stopping.wait(BACKOFF_LAST_SECONDS)
+        else:
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
