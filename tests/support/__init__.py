@@ -1,0 +1,1 @@
+"""What tests share: the real service and the real store, started for them."""
