@@ -1,6 +1,7 @@
-"""The composition root: builds the parts of each kind of process from Settings. Importing it has no effect."""
+"""The composition root: builds the parts of each process from Settings. Importing it has no effect."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,10 +76,8 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     Raises StoreUnfit when the store is there and must not be worked with.
     """
     check = partial(check_store, settings)
-    try:
+    with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    except StoreUnavailable:
-        pass  # the bus refuses commands until the store is there and has passed the check
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings)), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)

@@ -1,6 +1,6 @@
 """`python -m workers.main`: one worker process. Also the set-up for the stock `dramatiq` command line.
 
-    dramatiq -p 1 -t 1 workers.main:setup
+dramatiq -p 1 -t 1 workers.main:setup
 """
 
 import logging

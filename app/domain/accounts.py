@@ -73,16 +73,22 @@ def open_account(account_id: str, created_by: str, now: int) -> Account:
     )
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where a posting comes from: the transaction's id and time (ms), the caller's key, the command's id."""
+
+    transaction_id: str
+    now: int
+    key: str = ""
+    command_id: str = ""
+
+
 def post(
     account: Account,
     amount: int,
     kind: TransactionType,
-    *,
-    transaction_id: str,
     metadata: Metadata,
-    now: int,
-    key: str = "",
-    command_id: str = "",
+    origin: Origin,
+    *,
     initial: bool = False,
 ) -> tuple[Account, Posting]:
     """The account after `amount` (signed chips) and the ledger link that says so.
@@ -95,20 +101,25 @@ def post(
         amount=amount,
         balance_after=account.balance + amount,
         balance_before=account.balance,
-        command_id=command_id or None,
+        command_id=origin.command_id or None,
         entry_id=entry_id(account.account_id, version),
-        idempotency_key=key or None,
+        idempotency_key=origin.key or None,
         metadata=metadata,
         previous_checksum=account.checksum,
         seq=version,
-        timestamp=now,
-        transaction_id=transaction_id,
+        timestamp=origin.now,
+        transaction_id=origin.transaction_id,
         type=kind,
         v=RECORD_VERSION,
     )
     digest, element = seal(entry)
     after = msgspec.structs.replace(
-        account, balance=entry.balance_after, version=version, seq=version, checksum=digest, updated_at=now
+        account,
+        balance=entry.balance_after,
+        version=version,
+        seq=version,
+        checksum=digest,
+        updated_at=origin.now,
     )
     return after, Posting(entry, element)
 

@@ -18,11 +18,20 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
         """The name of the command in envelopes, fingerprints and derived ids."""
         return type(self).__name__
 
+    @property
+    def aggregate_id(self) -> str:
+        """What the command is about: an account, or a reservation whose id names its partition."""
+        raise TypeError(f"{self.kind} is no command by itself")
+
 
 class AccountCommand(Command, frozen=True):
     """A command that names its account."""
 
     account_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.account_id
 
 
 class EnsureAccount(AccountCommand, frozen=True):
@@ -77,6 +86,10 @@ class ReservationCommand(Command, frozen=True):
     keyed: ClassVar[bool] = False
     reservation_id: str
 
+    @property
+    def aggregate_id(self) -> str:
+        return self.reservation_id
+
 
 class Commit(ReservationCommand, frozen=True):
     """Turn a held reservation into a buy-in."""
@@ -94,6 +107,16 @@ class ExpireReservation(ReservationCommand, frozen=True):
 
 KINDS: dict[str, type[Command]] = {
     kind.__name__: kind
-    for kind in (EnsureAccount, Deposit, Withdraw, Payout, CashOut, Reserve, Commit, Release, ExpireReservation)
+    for kind in (
+        EnsureAccount,
+        Deposit,
+        Withdraw,
+        Payout,
+        CashOut,
+        Reserve,
+        Commit,
+        Release,
+        ExpireReservation,
+    )
 }
 PAYOUT_TYPES = frozenset({"PAYOUT", "BONUS", "REFERRAL"})

@@ -7,6 +7,7 @@ frozen account before anything else of their own.
 from collections.abc import Callable
 from typing import Any
 
+from app.domain.amounts import MAX_CHIPS
 from app.domain.commands import (
     CashOut,
     Command,
@@ -40,8 +41,15 @@ _RULES: dict[type[Command], Callable[[Case, Any], Decision]] = {
 }
 
 
+class InvariantBroken(AssertionError):
+    """A fault of ours: a rule, or a record it relied on, is wrong. The command is not applied."""
+
+
 def decide(state: State, request: Request, now: int, policy: Policy) -> Decision:
-    """What the request leads to on this state at `now` (ms since the epoch). Changes nothing."""
+    """What the request leads to on this state at `now` (ms since the epoch). Changes nothing.
+
+    Raises InvariantBroken, a fault, when the decision would leave an account as none may be.
+    """
     stored = stored_answer(state, request)
     if stored is not None:
         return Decision(stored)
@@ -50,4 +58,22 @@ def decide(state: State, request: Request, now: int, policy: Policy) -> Decision
     if request.deadline_at and now > request.deadline_at:
         return Decision(Answer(outcome=Outcome.DROPPED))
     case = Case(state, request, now, policy)
-    return _RULES[type(request.command)](case, request.command)
+    decision = _RULES[type(request.command)](case, request.command)
+    _prove(decision)
+    return decision
+
+
+def _prove(decision: Decision) -> None:
+    """Raise InvariantBroken rather than let a decision through that no rule may take."""
+    account, posting = decision.account, decision.posting
+    if account is None:
+        if posting is not None:
+            raise InvariantBroken("a ledger entry without its account")
+        return
+    if not 0 <= account.reserved <= account.balance <= MAX_CHIPS:
+        raise InvariantBroken(f"balance {account.balance} with {account.reserved} held")
+    if posting is not None and (posting.entry.balance_after, posting.entry.seq) != (
+        account.balance,
+        account.seq,
+    ):
+        raise InvariantBroken("the ledger entry is not the account's change")

@@ -6,7 +6,9 @@ from app.domain.ledger import RECORD_VERSION
 from app.domain.outcomes import Answer
 
 
-class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+class TransactionRecord(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False
+):
     """Where an applied change stands in the ledger. Kept for ever, under the transaction's derived id."""
 
     v: int = RECORD_VERSION

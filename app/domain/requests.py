@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
-from app.domain.commands import AccountCommand, Command, ReservationCommand, Reserve
+from app.domain.commands import Command, Reserve
 from app.domain.identifiers import derive_id, hash_key
 
 RefusalKey = tuple[int, str, str, str]
@@ -40,11 +40,7 @@ class Request:
     @property
     def aggregate_id(self) -> str:
         """The account, or the reservation where the command names only that."""
-        command = self.command
-        if isinstance(command, AccountCommand):
-            return command.account_id
-        assert isinstance(command, ReservationCommand)
-        return command.reservation_id
+        return self.command.aggregate_id
 
     @property
     def is_reserve(self) -> bool:

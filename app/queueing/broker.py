@@ -1,6 +1,6 @@
 """StreamsBroker: Dramatiq on one stream per partition and lane, owned by one worker at a time.
 
-Nothing is delayed, retried or acknowledged here: a message leaves its stream inside the commit that answers it.
+Nothing is delayed, retried or acknowledged here: a message leaves its stream in the commit that answers it.
 """
 
 import threading

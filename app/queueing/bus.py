@@ -80,6 +80,7 @@ class Bus:
         self._waiting = 0
         self._wake = asyncio.Event()
         self._available = False
+        self._away_because = ""
         self._has_room = True
         self._cursor = "0-0"
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +113,9 @@ class Bus:
         if not self._available:
             raise Unavailable("the store cannot be reached")
         if self._waiting >= self._max_waiting or not self._has_room:
-            raise Overloaded("too much work is waiting" if self._has_room else "the store's memory is nearly full")
+            raise Overloaded(
+                "too much work is waiting" if self._has_room else "the store's memory is nearly full"
+            )
         future: asyncio.Future[Answer] = self._loop.create_future()
         deadline = self._loop.time() + timeout_ms / 1000
         outbox = self._outboxes[partition]
@@ -146,7 +149,8 @@ class Bus:
 
     def _batch(self, partition: int) -> _Batch | None:
         """The next message of a partition: what waits there and still has time."""
-        outbox, tickets = self._outboxes[partition], []
+        outbox = self._outboxes[partition]
+        tickets: list[_Ticket] = []
         while outbox.may_send and outbox.waiting and len(tickets) < limits.MESSAGE_COMMANDS:
             ticket = outbox.waiting.popleft()
             if not ticket.future.done():
@@ -171,8 +175,8 @@ class Bus:
         except StoreUnavailable as unknown:
             _log.warning("whether commands were queued is not known: %s", unknown)
             return
-        except Unavailable as refusal:
-            refusals = [refusal] * len(batches)
+        except Unavailable as unavailable:
+            refusals = [unavailable] * len(batches)
         for (message_id, sent), refusal in zip(batches, refusals, strict=True):
             if refusal is not None:
                 self._finish(message_id)
@@ -199,14 +203,15 @@ class Bus:
                 block_ms = limits.RESULTS_BLOCK_MS if self._available else 0
                 entries = await self._command_log.results(self._front_end, self._cursor, block_ms)
             except BalanceFault as fault:
-                if self._available:
+                if str(fault) != self._away_because:
+                    self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
                 continue
-            self._available, backoff = True, limits.BACKOFF_FIRST_SECONDS
+            self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
             for entry in entries:
                 self._cursor = entry.entry_id
                 for message_id, answers in _decode_answers(entry.payload):

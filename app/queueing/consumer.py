@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
@@ -40,7 +39,11 @@ class Desk:
     """What outlives a consumer, which Dramatiq makes anew after errors: slot, hand, leases, connection."""
 
     def __init__(
-        self, connect: Callable[[], PartitionQueue], ownership: Ownership, partitions: int, check: Callable[[], None]
+        self,
+        connect: Callable[[], PartitionQueue],
+        ownership: Ownership,
+        partitions: int,
+        check: Callable[[], None],
     ) -> None:
         self.ownership = ownership
         self.hand = Hand(partitions)
@@ -131,11 +134,11 @@ class StreamsConsumer(Consumer):
         if not owned:
             desk.ownership.changed.wait(self._block_ms / 1000)
             return None
-        self._read()
+        self._read(wait=surplus is None)
         return desk.hand.next_unit()
 
-    def _read(self) -> None:
-        """Read on where nothing is in hand; wait only when there is nothing at all."""
+    def _read(self, *, wait: bool) -> None:
+        """Read on where nothing is in hand; wait only when there is nothing at all, nor more to hand over."""
         hand, queue = self._desk.hand, self._desk.queue
-        block_ms = self._block_ms if hand.empty else 0
+        block_ms = self._block_ms if wait and hand.empty else 0
         hand.take_in(queue.take(hand.cursors(), MESSAGES_PER_READ, block_ms))

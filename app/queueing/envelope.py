@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.domain.commands import KINDS, AccountCommand, Command, ReservationCommand
+from app.domain.commands import KINDS, AccountCommand, Command
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.requests import Request
 from app.domain.validation import check_command
@@ -78,9 +78,7 @@ def encode_message(envelopes: list[msgspec.Raw], message_id: str) -> str:
     return _encode(message).decode()
 
 
-def open_message(
-    entry: Entry, *, partition: int, partitions: int, lane: Lane, epoch: int
-) -> Delivery:
+def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, epoch: int) -> Delivery:
     """The delivery of a stream entry. Whatever cannot be understood becomes a work to be parked."""
     arrived_at = int(entry.entry_id.partition("-")[0])
     message_id, reply_to = "", ""
@@ -113,8 +111,7 @@ def route(command: Command, partitions: int) -> int | None:
     """The partition a command belongs to; None for a reservation id that cannot be read."""
     if isinstance(command, AccountCommand):
         return partition_of(command.account_id, partitions)
-    assert isinstance(command, ReservationCommand)
-    partition = partition_in(command.reservation_id)
+    partition = partition_in(command.aggregate_id)
     return partition if partition is not None and partition < partitions else None
 
 

@@ -48,11 +48,7 @@ class Hand:
 
     def cursors(self) -> dict[Stream, str]:
         """Where to read on, for the streams that have nothing in hand."""
-        return {
-            stream: cursor
-            for stream, cursor in self._cursors.items()
-            if not self._entries.get(stream)
-        }
+        return {stream: cursor for stream, cursor in self._cursors.items() if not self._entries.get(stream)}
 
     @property
     def empty(self) -> bool:
@@ -67,7 +63,7 @@ class Hand:
                 self._cursors[stream] = entries[-1].entry_id
 
     def next_unit(self) -> Unit | None:
-        """The next unit: whole messages, round robin, interactive first, and one bulk message if any waits."""
+        """The next unit: whole messages, round robin, interactive first; one bulk message if any waits."""
         budget = _Budget()
         deliveries = list(self._pick(Lane.INTERACTIVE, budget))
         deliveries += self._pick(Lane.BULK, budget.one_more() if deliveries else budget)

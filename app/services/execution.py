@@ -114,7 +114,8 @@ class Execution:
                 decided.append(work)
                 continue
             request = work.request
-            assert request is not None
+            if request is None:
+                raise ValueError("a work without a request must say why")
             account_id = account_of(request, state)
             if account_id in waiting:
                 continue
@@ -134,6 +135,5 @@ class Execution:
     def _freeze_broken(self, state: State, changes: Changes) -> None:
         for account_id, reason in state.broken.items():
             _log.critical("ALARM account %s is frozen: its ledger is broken: %s", account_id, reason)
-            account = state.accounts[account_id]
-            assert account is not None
-            changes.accounts[account_id] = AccountChange(account, account)
+            if (account := state.accounts[account_id]) is not None:
+                changes.accounts[account_id] = AccountChange(account, account)

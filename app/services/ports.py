@@ -22,7 +22,12 @@ class Wanted:
 
     def __bool__(self) -> bool:
         return bool(
-            self.accounts or self.reservations or self.transactions or self.refusals or self.entries or self.seats
+            self.accounts
+            or self.reservations
+            or self.transactions
+            or self.refusals
+            or self.entries
+            or self.seats
         )
 
 

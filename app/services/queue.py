@@ -54,7 +54,9 @@ class PartitionQueue(Protocol):
         """
         ...
 
-    def acquire(self, worker: str, partitions: list[int], lease_ms: int, most: int) -> tuple[int, list[Lease]]:
+    def acquire(
+        self, worker: str, partitions: list[int], lease_ms: int, most: int
+    ) -> tuple[int, list[Lease]]:
         """Take up to `most` free or lapsed partitions; the server's time (ms) and what was taken."""
         ...
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from app.domain.outcomes import Answer
 from app.domain.requests import Request
 
-
 MAX_FAULTS = 2
 """How often a command is decided before a fault of ours parks it."""
 
@@ -74,7 +73,6 @@ class Delivery:
     def answers(self) -> list[Answer]:
         """The answers, in the order of the commands."""
         return [work.answer for work in self.works if work.answer is not None]
-
 
 
 @dataclass(slots=True)

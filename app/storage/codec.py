@@ -1,6 +1,7 @@
 """Between records and what the server keeps. An unknown record version is refused, never guessed."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,8 @@ ACCOUNT_FIELDS = (
     "updatedAt",
 )
 
+R = TypeVar("R", Reservation, TransactionRecord, RefusalRecord)
+
 _encode = msgspec.json.Encoder().encode
 _decode_reservation = msgspec.json.Decoder(Reservation).decode
 _decode_transaction = msgspec.json.Decoder(TransactionRecord).decode
@@ -43,7 +46,14 @@ def account_fields(account: Account, revision: int, *, opened: bool) -> list[str
         *("status", account.status, "updatedAt", account.updated_at),
     ]
     if opened:
-        fields += ["currency", account.currency, "createdBy", account.created_by, "createdAt", account.created_at]
+        fields += [
+            "currency",
+            account.currency,
+            "createdBy",
+            account.created_by,
+            "createdAt",
+            account.created_at,
+        ]
     return fields
 
 
@@ -52,23 +62,31 @@ def account(account_id: str, fields: list[bytes | None]) -> Account | None:
     if fields[4] is None:
         return None
     try:
-        balance, reserved, currency, version, revision, seq, checksum, status, by, created, updated = fields
+        balance, reserved, currency, version, revision, seq, checksum, status, by, created, updated = (
+            _present(value) for value in fields
+        )
         return Account(
             account_id=account_id,
-            balance=int(balance),  # type: ignore[arg-type]
-            reserved=int(reserved),  # type: ignore[arg-type]
-            currency=currency.decode(),  # type: ignore[union-attr]
-            version=int(version),  # type: ignore[arg-type]
+            balance=int(balance),
+            reserved=int(reserved),
+            currency=currency,
+            version=int(version),
             revision=int(revision),
-            seq=int(seq),  # type: ignore[arg-type]
-            checksum=checksum.decode(),  # type: ignore[union-attr]
-            status=status.decode(),  # type: ignore[union-attr]
-            created_by=by.decode(),  # type: ignore[union-attr]
-            created_at=int(created),  # type: ignore[arg-type]
-            updated_at=int(updated),  # type: ignore[arg-type]
+            seq=int(seq),
+            checksum=checksum,
+            status=status,
+            created_by=by,
+            created_at=int(created),
+            updated_at=int(updated),
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise StoreRefused(f"account {account_id} cannot be read: {error}") from error
+
+
+def _present(value: bytes | None) -> str:
+    if value is None:
+        raise ValueError("a field is missing")
+    return value.decode()
 
 
 def hold_value(reservation: Reservation) -> str:
@@ -100,7 +118,7 @@ def refusal(raw: bytes | None) -> RefusalRecord | None:
     return _known(_decode_refusal, raw, "outcome")
 
 
-def _known(decode: Any, raw: bytes | None, what: str) -> Any:
+def _known(decode: Callable[[bytes], R], raw: bytes | None, what: str) -> R | None:
     if raw is None:
         return None
     try:

@@ -11,6 +11,7 @@ from app.services.faults import StoreUnfit
 from app.storage import keys, library
 
 LAYOUT_VERSION = "1"
+OLDEST_SERVER = 7
 _REQUIRED = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -41,7 +42,9 @@ def check(caller: Caller, *, partitions: int, allow_weak: bool, seen_commits: in
             f"the store's settings can lose money: {'; '.join(weak)}. Set them, or ALLOW_WEAK_DURABILITY=on"
         )
     if weak:
-        _log.warning("the store's settings can lose money, allowed by ALLOW_WEAK_DURABILITY: %s", "; ".join(weak))
+        _log.warning(
+            "the store's settings can lose money, allowed by ALLOW_WEAK_DURABILITY: %s", "; ".join(weak)
+        )
     _check_library(caller)
     return _check_layout(caller, partitions, seen_commits)
 
@@ -55,8 +58,8 @@ def _info(caller: Caller, section: str) -> dict[str, str]:
 def _check_version(caller: Caller) -> None:
     server = _info(caller, "server")
     version = server.get("valkey_version") or server.get("redis_version", "0")
-    if int(version.split(".")[0]) < 7:
-        raise StoreUnfit(f"the store is version {version}; 7.0 or newer is needed")
+    if int(version.split(".")[0]) < OLDEST_SERVER:
+        raise StoreUnfit(f"the store is version {version}; {OLDEST_SERVER}.0 or newer is needed")
 
 
 def _weak_settings(caller: Caller) -> list[str]:

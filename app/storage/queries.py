@@ -51,7 +51,9 @@ class StoreQueries:
             now, owners = await self._connection.read(plan)
             writable = await self._writable()
         except BalanceFault:
-            return Health(store=False, writable=False, unowned_partitions=self._partitions, reason="store is away")
+            return Health(
+                store=False, writable=False, unowned_partitions=self._partitions, reason="store is away"
+            )
         unowned = sum(not owner or int(until or 0) <= now for owner, until in owners)
         reason = "" if writable else "store takes no writes"
         if writable and unowned:

@@ -125,7 +125,9 @@ class Writing:
             self.plan.write("SET", key, codec.encode(reservation))
             hold = codec.hold_value(reservation)
             self.plan.write("HSET", keys.holds(partition, account_id), reservation_id, hold)
-            self.plan.write("ZADD", keys.reservation_expiry(partition), reservation.expires_at, reservation_id)
+            self.plan.write(
+                "ZADD", keys.reservation_expiry(partition), reservation.expires_at, reservation_id
+            )
         else:
             self.plan.write("SET", key, codec.encode(reservation), "PX", RESERVATION_KEPT_MS)
             self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)

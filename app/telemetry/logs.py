@@ -21,7 +21,8 @@ def configure_logs(level: str, process: str) -> None:
     )
 
     def name_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return event | {"process": process}
+        event["process"] = process
+        return event
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

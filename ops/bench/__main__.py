@@ -42,10 +42,11 @@ ROWS = (
 def started(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A child process and the first line it prints."""
     environ = os.environ | {"LOG_LEVEL": "warning"}
-    child = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, env=environ)
-    assert child.stdout is not None
+    child = subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, env=environ
+    )
     try:
-        yield child.stdout.readline().strip(), child
+        yield (child.stdout.readline().strip() if child.stdout else ""), child
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(timeout=30)
@@ -57,14 +58,19 @@ def measure(rounds: int, seconds: float) -> tuple[dict[str, list[Measured]], dic
     with started("ops.bench.echo") as (port, _), started("app.cli", "up", "--ephemeral") as (line, up):
         targets = {False: f"127.0.0.1:{port}", True: json.loads(line)["grpc"]}
         for in_flight in (64, 1):  # fill the accounts, warm everything up
-            asyncio.run(closed_loop(targets[True], in_flight=in_flight, accounts=ACCOUNTS, seconds=seconds / 2))
+            asyncio.run(
+                closed_loop(targets[True], in_flight=in_flight, accounts=ACCOUNTS, seconds=seconds / 2)
+            )
         clock = CpuClock(up.pid)
         for _ in range(rounds):
             for row in ROWS:
                 with clock.counting(row.name):
                     measured = asyncio.run(
                         closed_loop(
-                            targets[row.service], in_flight=row.in_flight, accounts=row.accounts, seconds=seconds
+                            targets[row.service],
+                            in_flight=row.in_flight,
+                            accounts=row.accounts,
+                            seconds=seconds,
                         )
                     )
                 found[row.name].append(measured)

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_KINDS = {"workers.main": "worker", "app.cli grpc": "front end", "valkey-server": "store", "redis-server": "store"}
+_KINDS = {
+    "workers.main": "worker",
+    "app.cli grpc": "front end",
+    "valkey-server": "store",
+    "redis-server": "store",
+}
 
 
 class CpuClock:

@@ -11,7 +11,9 @@ from app.rpc.gen import balance_pb2, balance_pb2_grpc
 class Echo(balance_pb2_grpc.BalanceServiceServicer):
     """Answers at once."""
 
-    async def Deposit(self, request: balance_pb2.DepositRequest, context: object) -> balance_pb2.DepositResponse:
+    async def Deposit(
+        self, request: balance_pb2.DepositRequest, context: object
+    ) -> balance_pb2.DepositResponse:
         return balance_pb2.DepositResponse(ok=True, new_balance=request.amount)
 
 

@@ -36,7 +36,10 @@ async def closed_loop(target: str, *, in_flight: int, accounts: int, seconds: fl
             while time.perf_counter() < until:
                 number = next(numbers)
                 request = balance_pb2.DepositRequest(
-                    account_id=f"bench-{number % accounts}", amount=1, source="bench", idempotency_key=f"{run}-{number}"
+                    account_id=f"bench-{number % accounts}",
+                    amount=1,
+                    source="bench",
+                    idempotency_key=f"{run}-{number}",
                 )
                 began = time.perf_counter()
                 answer = await deposit(request, timeout=10)
@@ -48,4 +51,6 @@ async def closed_loop(target: str, *, in_flight: int, accounts: int, seconds: fl
         await asyncio.gather(*(caller() for _ in range(in_flight)))
         took = time.perf_counter() - began
     latencies.sort()
-    return Measured(len(latencies) / took, _percentile(latencies, 0.5), _percentile(latencies, 0.99), len(latencies))
+    return Measured(
+        len(latencies) / took, _percentile(latencies, 0.5), _percentile(latencies, 0.99), len(latencies)
+    )

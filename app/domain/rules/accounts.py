@@ -75,16 +75,12 @@ def cash_out(case: Case, command: CashOut) -> Decision:
     seat = (command.table_id, command.account_id)
     if case.policy.enforce_table_bank and case.state.in_play[seat] < command.amount:
         return case.refuse(Outcome.NOT_ON_TABLE)
-    metadata = Metadata(
-        hand_id=command.hand_id or None, seat_id=command.seat_id, table_id=command.table_id
-    )
+    metadata = Metadata(hand_id=command.hand_id or None, seat_id=command.seat_id, table_id=command.table_id)
     change = TableChange(command.table_id, command.account_id, -command.amount)
     return _posted(case, account, command.amount, TransactionType.CASH_OUT, metadata, (change,))
 
 
-def _credit(
-    case: Case, account_id: str, amount: int, kind: TransactionType, metadata: Metadata
-) -> Decision:
+def _credit(case: Case, account_id: str, amount: int, kind: TransactionType, metadata: Metadata) -> Decision:
     account = case.state.accounts[account_id]
     if account is None:
         account = open_account(account_id, case.request.command.kind, case.now)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from app.domain.accounts import Account, Posting, post
+from app.domain.accounts import Account, Origin, Posting, post
 from app.domain.ledger import Metadata, TransactionType
 from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
@@ -46,17 +46,9 @@ class Case:
         initial: bool = False,
     ) -> tuple[Account, Posting]:
         """Post signed chips under the request's derived id, key and command id."""
-        return post(
-            account,
-            amount,
-            kind,
-            transaction_id=self.request.record_id,
-            metadata=metadata,
-            now=self.now,
-            key=self.request.key,
-            command_id=self.request.command_id,
-            initial=initial,
-        )
+        request = self.request
+        origin = Origin(request.record_id, self.now, request.key, request.command_id)
+        return post(account, amount, kind, metadata, origin, initial=initial)
 
     def sweep(self, account: Account) -> "Swept":
         """The account without the holds that are past their time, and what is available then."""

@@ -62,12 +62,15 @@ class MemoryBackend:
             server.changed.notify_all()
             return []
 
-    def acquire(self, worker: str, partitions: list[int], lease_ms: int, most: int) -> tuple[int, list[Lease]]:
+    def acquire(
+        self, worker: str, partitions: list[int], lease_ms: int, most: int
+    ) -> tuple[int, list[Lease]]:
         """See Backend."""
         with self._reachable() as server:
-            now, leases = server.now, []
+            now = server.now
+            leases: list[Lease] = []
             self._alive(worker, now + lease_ms)
-            for partition in partitions[:]:
+            for partition in partitions:
                 had = self._hash(keys.partition(partition))
                 owner = had.get("owner", b"").decode()
                 if len(leases) >= most or not (owner in ("", worker) or int(had.get("until", 0)) <= now):
@@ -85,7 +88,9 @@ class MemoryBackend:
             for name in [name for name, till in alive.items() if till <= server.now]:
                 del alive[name]
             self._alive(worker, server.now + lease_ms)
-            lost = [partition for partition, epoch in epochs.items() if not self._owns(worker, partition, epoch)]
+            lost = [
+                partition for partition, epoch in epochs.items() if not self._owns(worker, partition, epoch)
+            ]
             for partition in epochs.keys() - set(lost):
                 self._set(partition, until=server.now + lease_ms)
             return lost, sorted(alive, key=lambda name: (alive[name], name))

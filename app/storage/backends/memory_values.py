@@ -1,6 +1,6 @@
 """The few commands of the server that the function library uses, over plain Python values.
 
-hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: dict of int; stream: StreamValue.
+hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: zset; stream: StreamValue.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 
 Args = list[Any]
 TYPE_OF = {
-    **{"HSET": "dict", "HDEL": "dict", "HINCRBY": "dict", "SET": "bytes", "RPUSH": "list", "SADD": "set"},
-    **{"ZADD": "zset", "ZREM": "zset", "XADD": "StreamValue", "XDEL": "StreamValue", "EXPIRE": "any"},
+    "HSET": "dict",
+    "HDEL": "dict",
+    "HINCRBY": "dict",
+    "SET": "bytes",
+    "RPUSH": "list",
+    "SADD": "set",
+    "ZADD": "zset",
+    "ZREM": "zset",
+    "XADD": "StreamValue",
+    "XDEL": "StreamValue",
+    "EXPIRE": "any",
 }
 
 
@@ -126,18 +135,31 @@ def _slice(values: list[bytes], first: int, last: int) -> list[bytes]:
 
 
 _WRITES = {
-    **{"HSET": _hset, "HDEL": _hdel, "HINCRBY": _hincrby, "SET": _set, "RPUSH": _rpush, "SADD": _sadd},
-    **{"ZADD": _zadd, "ZREM": _zrem, "XADD": _xadd, "XDEL": _xdel, "EXPIRE": _expire},
+    "HSET": _hset,
+    "HDEL": _hdel,
+    "HINCRBY": _hincrby,
+    "SET": _set,
+    "RPUSH": _rpush,
+    "SADD": _sadd,
+    "ZADD": _zadd,
+    "ZREM": _zrem,
+    "XADD": _xadd,
+    "XDEL": _xdel,
+    "EXPIRE": _expire,
 }
 _READS: dict[str, Any] = {
     "HGET": lambda value, args: (value or {}).get(args[0]),
     "HMGET": lambda value, args: [(value or {}).get(field) for field in args],
     "HGETALL": lambda value, _: [part for k, v in (value or {}).items() for part in (k.encode(), v)],
     "GET": lambda value, _: value if value is None else memoryview(value).tobytes(),
-    "LINDEX": lambda value, args: (value[args[0]] if -len(value) <= args[0] < len(value) else None) if value else None,
+    "LINDEX": lambda value, args: (
+        (value[args[0]] if -len(value) <= args[0] < len(value) else None) if value else None
+    ),
     "LRANGE": lambda value, args: _slice(value or [], args[0], args[1]),
     "LLEN": lambda value, _: len(value or []),
     "SMEMBERS": lambda value, _: [member.encode() for member in value or ()],
-    "ZRANGE": lambda value, args: [member.encode() for member in sorted(value or {}, key=lambda m: (value[m], m))],
+    "ZRANGE": lambda value, args: [
+        member.encode() for member in sorted(value or {}, key=lambda m: (value[m], m))
+    ],
     "XLEN": lambda value, _: len(value.order) if value else 0,
 }

@@ -3,8 +3,9 @@
 from typing import Any
 
 import msgspec
-from redis import Connection, ConnectionPool
+from redis import ConnectionPool
 from redis.backoff import NoBackoff
+from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
@@ -44,7 +45,9 @@ class ValkeyBackend:
         self.commits = reply
         return []
 
-    def acquire(self, worker: str, partitions: list[int], lease_ms: int, most: int) -> tuple[int, list[Lease]]:
+    def acquire(
+        self, worker: str, partitions: list[int], lease_ms: int, most: int
+    ) -> tuple[int, list[Lease]]:
         """See Backend."""
         names = [keys.WORKERS, *map(keys.partition, partitions)]
         now, taken = self.call("FCALL", library.ACQUIRE, len(names), *names, worker, lease_ms, most)
@@ -132,10 +135,9 @@ def parse_entries(entries: list[Any]) -> list[Entry]:
     return [Entry(entry_id.decode(), fields[1] if fields else b"") for entry_id, fields in entries]
 
 
-def _make_connection(url: str) -> Connection:
+def _make_connection(url: str) -> ConnectionInterface:
     pool = ConnectionPool.from_url(url, **connection_options())
-    connection: Connection = pool.make_connection()
-    return connection
+    return pool.make_connection()
 
 
 def milliseconds(time: list[bytes]) -> int:

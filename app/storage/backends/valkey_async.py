@@ -66,7 +66,9 @@ class AsyncConnection:
 
     async def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """The server's time (ms) and the replies to the plan's reads, all of one moment."""
-        time, replies = await self.call("FCALL_RO", library.READ, len(plan.keys), *plan.keys, _pack(plan.reads))
+        time, replies = await self.call(
+            "FCALL_RO", library.READ, len(plan.keys), *plan.keys, _pack(plan.reads)
+        )
         return milliseconds(time), replies
 
     async def close(self) -> None:

@@ -1,0 +1,239 @@
+"""The domain without its store: states as if loaded, and what a decision changes, told as a reader would."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from app.domain.accounts import ACTIVE, Account, open_account
+from app.domain.commands import Command
+from app.domain.decide import decide
+from app.domain.ledger import checksum
+from app.domain.outcomes import Answer
+from app.domain.policy import Policy
+from app.domain.requests import Request
+from app.domain.reservations import COMMITTED, EXPIRED, HELD, RELEASED, Hold, Reservation
+from app.domain.state import Decision, State
+
+NOW = 1_700_000_000_000
+PARTITION = 3
+POLICY = Policy()
+ENFORCE = Policy(enforce_table_bank=True)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Known(dict[K, V | None]):
+    """Records of a state that has loaded everything: what is not there is known to be absent."""
+
+    def __missing__(self, key: K) -> None:
+        return None
+
+
+def empty_state() -> State:
+    """A state in which nothing exists, and everything is known."""
+    return State(accounts=Known(), reservations=Known(), transactions=Known(), refusals=Known())
+
+
+def account(account_id: str = "alice", balance: int = 100, *, status: str = ACTIVE) -> Account:
+    """An account as three balance changes left it some seconds ago."""
+    return Account(
+        account_id=account_id,
+        balance=balance,
+        reserved=0,
+        currency="CHIPS",
+        version=3,
+        revision=5,
+        seq=3,
+        checksum="c0ffee" * 10 + "beef",
+        status=status,
+        created_by="EnsureAccount",
+        created_at=NOW - 9_000,
+        updated_at=NOW - 9_000,
+    )
+
+
+def reservation(
+    reservation_id: str = "r1", amount: int = 30, *, status: str = HELD, left_ms: int = 10_000
+) -> Reservation:
+    """A reservation of alice's for table t1; `left_ms` until its time is over, 0 when that is just now."""
+    committed = status == COMMITTED
+    return Reservation(
+        reservation_id=reservation_id,
+        account_id="alice",
+        table_id="t1",
+        amount=amount,
+        status=status,
+        created_at=NOW - 20_000,
+        expires_at=NOW + left_ms,
+        fingerprint="f" * 64,
+        available_balance=70,
+        committed_at=NOW - 5_000 if committed else 0,
+        released_at=NOW - 5_000 if status in (RELEASED, EXPIRED) else 0,
+        transaction_id=f"of-{reservation_id}" if committed else "",
+        new_balance=70 if committed else 0,
+    )
+
+
+def state_of(
+    records: Iterable[Account | Reservation], in_play: dict[tuple[str, str], int] | None = None
+) -> State:
+    """A state that holds these records; what accounts have reserved follows from the reservations."""
+    state = empty_state()
+    state.in_play = dict(in_play or {})
+    for record in records:
+        if isinstance(record, Account):
+            state.accounts[record.account_id] = record
+            continue
+        state.reservations[record.reservation_id] = record
+        owner = state.accounts[record.account_id]
+        if record.status == HELD and owner is not None:
+            holds = state.holds.setdefault(owner.account_id, {})
+            holds[record.reservation_id] = Hold(record.amount, record.expires_at)
+            reserved = owner.reserved + record.amount
+            state.accounts[owner.account_id] = msgspec.structs.replace(owner, reserved=reserved)
+    return state
+
+
+def request_of(command: Command, key: str | None = None, *, arrived_at: int = NOW, deadline_at: int = 0) -> Request:
+    """The command on its way, under key `k` where it takes one."""
+    if key is None:
+        key = "k" if command.keyed else ""
+    return Request(
+        command,
+        partition=PARTITION,
+        key=key,
+        command_id="c-1",
+        arrived_at=arrived_at,
+        deadline_at=deadline_at,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """All that a decision changes. Chips and versions are differences; what is left out stays as it was.
+
+    `entry` is the ledger entry's type and metadata, `ends` the reservations with their new status, `in_play`
+    chips by table, `sticks` that the refusal is kept under its key.
+    """
+
+    opened: bool = False
+    balance: int = 0
+    reserved: int = 0
+    version: int = 0
+    entry: tuple[str, dict[str, object]] | None = None
+    reservations: dict[str, str] = field(default_factory=dict)
+    in_play: dict[str, int] = field(default_factory=dict)
+    sticks: bool = False
+
+
+NOTHING = Effect()
+STICKS = Effect(sticks=True)
+
+
+def effect_of(state: State, decision: Decision) -> Effect:
+    """What a decision on this state changes."""
+    posting = decision.posting
+    entry = (posting.entry.type.value, msgspec.to_builtins(posting.entry.metadata)) if posting else None
+    after = decision.account
+    before = state.accounts[after.account_id] if after else None
+    base = before or (open_account(after.account_id, after.created_by, NOW) if after else None)
+    return Effect(
+        opened=after is not None and before is None,
+        balance=after.balance - base.balance if after and base else 0,
+        reserved=after.reserved - base.reserved if after and base else 0,
+        version=after.version - base.version if after and base else 0,
+        entry=entry,
+        reservations={each.reservation_id: each.status for each in decision.reservations},
+        in_play={change.table_id: change.amount for change in decision.foreign},
+        sticks=decision.refusal is not None,
+    )
+
+
+def check_decision(state: State, request: Request, decision: Decision, now: int = NOW) -> None:
+    """What must hold of every decision, whatever the command."""
+    answer, after, posting = decision.answer, decision.account, decision.posting
+    assert request.record_id != ""
+    if decision.refusal is not None:
+        assert decision.refusal.answer == answer
+        assert decision.refusal.fingerprint == request.fingerprint
+    if not answer.ok:
+        assert posting is None
+        assert decision.foreign == ()
+    if after is None:
+        assert posting is None
+        return
+    before = state.accounts[after.account_id] or open_account(after.account_id, request.command.kind, now)
+    assert (after.currency, after.created_by) == (before.currency, before.created_by)
+    assert (after.created_at, after.status) == (before.created_at, before.status)
+    assert after.revision == before.revision, "revisions are the store's business"
+    assert after.updated_at == now
+    assert 0 <= after.reserved
+    if posting is None:
+        assert (after.balance, after.seq, after.checksum) == (before.balance, before.seq, before.checksum)
+        return
+    entry = posting.entry
+    assert posting.element.partition(" ")[0] == after.checksum
+    assert checksum(posting.element.partition(" ")[2].encode()) == after.checksum
+    assert entry.previous_checksum == before.checksum
+    assert (entry.seq, entry.entry_id) == (after.seq, f"{after.account_id}|{after.seq}")
+    assert after.seq == after.version
+    assert (entry.balance_before, entry.balance_after) == (before.balance, after.balance)
+    assert entry.amount == after.balance - before.balance
+    assert (entry.account_id, entry.timestamp) == (after.account_id, now)
+    assert (entry.transaction_id, entry.idempotency_key or "") == (request.record_id, request.key)
+    assert (entry.command_id, entry.v) == (request.command_id, 1)
+    assert answer.transaction_id == entry.transaction_id
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a rule's table: on these records, this command is answered so and changes this.
+
+    Times are relative to NOW. The answer of a balance change is given without its transaction id, and that
+    of a new reservation without the reservation's: these are derived, and compared with the request's.
+    """
+
+    says: str
+    given: tuple[Account | Reservation, ...]
+    command: Command
+    answer: Answer
+    effect: Effect = NOTHING
+    policy: Policy = POLICY
+    in_play: int | None = None
+
+    def __str__(self) -> str:
+        return self.says.replace(" ", "-")
+
+    @property
+    def state(self) -> State:
+        seat = ("t1", "alice")
+        return state_of(self.given, None if self.in_play is None else {seat: self.in_play})
+
+    def check(self) -> None:
+        """The row holds, and deciding has changed nothing by itself."""
+        state, request = self.state, request_of(self.command)
+        decision = decide(state, request, NOW, self.policy)
+        check_decision(state, request, decision)
+        assert state == self.state
+        assert without_derived_ids(decision.answer, request) == self.answer
+        assert effect_of(state, decision) == self.effect
+
+
+def without_derived_ids(answer: Answer, request: Request) -> Answer:
+    """The answer without the id of what the request itself has made."""
+    return msgspec.structs.replace(
+        answer,
+        transaction_id="" if answer.transaction_id == request.record_id else answer.transaction_id,
+        reservation_id="" if answer.reservation_id == request.record_id else answer.reservation_id,
+    )
+
+
+def do(state: State, request: Request, now: int = NOW, policy: Policy = POLICY) -> Answer:
+    """Decide and apply: the state goes on from here."""
+    decision = decide(state, request, now, policy)
+    check_decision(state, request, decision, now)
+    state.apply(decision, request.refusal_key)
+    return decision.answer
