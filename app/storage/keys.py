@@ -1,5 +1,7 @@
 """Every key name, built here and nowhere else. The keyspace is described in functions/balance.lua."""
 
+from functools import cache
+
 META = "balance:meta"
 WORKERS = "balance:workers"
 
@@ -11,6 +13,7 @@ def account(partition: int, account_id: str) -> str:
     return f"balance:accounts:{{{partition:03d}}}|{account_id}"
 
 
+@cache
 def account_ids(partition: int) -> str:
     return f"balance:accounts:ids:{{{partition:03d}}}"
 
@@ -33,6 +36,7 @@ def places_of(seq: int) -> tuple[int, int]:
     return (max(index - 1, 0), index) if seq < SEGMENT_LENGTH else (index, index)
 
 
+@cache
 def events(partition: int) -> str:
     return f"balance:ledger:global:{{{partition:03d}}}"
 
@@ -57,6 +61,7 @@ def holds(partition: int, account_id: str) -> str:
     return f"balance:reservations:by-account:{{{partition:03d}}}|{account_id}"
 
 
+@cache
 def reservation_expiry(partition: int) -> str:
     return f"balance:reservations:expiry:{{{partition:03d}}}"
 
@@ -70,14 +75,17 @@ def in_play_field(account_id: str) -> str:
     return f"a|{account_id}"
 
 
+@cache
 def totals(partition: int) -> str:
     return f"balance:totals:{{{partition:03d}}}"
 
 
+@cache
 def queue(partition: int, lane: str) -> str:
     return f"balance:queue:{{{partition:03d}}}|{lane}"
 
 
+@cache
 def dead_letters(partition: int) -> str:
     return f"balance:dead:{{{partition:03d}}}"
 
@@ -86,5 +94,6 @@ def results(front_end: str) -> str:
     return f"balance:results:{front_end}"
 
 
+@cache
 def partition(number: int) -> str:
     return f"balance:partition:{{{number:03d}}}"

@@ -155,7 +155,6 @@ def effect_of(state: State, decision: Decision) -> Effect:
 def check_decision(state: State, request: Request, decision: Decision, now: int = NOW) -> None:
     """What must hold of every decision, whatever the command."""
     answer, after, posting = decision.answer, decision.account, decision.posting
-    assert request.record_id != ""
     if decision.refusal is not None:
         assert decision.refusal.answer == answer
         assert decision.refusal.fingerprint == request.fingerprint

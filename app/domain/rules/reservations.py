@@ -56,15 +56,13 @@ def commit(case: Case, command: Commit) -> Decision:
         return Decision(_committed(reservation, replayed=True))
     if reservation.status == RELEASED:
         return case.refuse(Outcome.RESERVATION_NOT_HELD)
-    if reservation.status == EXPIRED:
-        return case.refuse(Outcome.RESERVATION_EXPIRED)
     account = case.state.accounts[reservation.account_id]
     if account is None:
         return case.refuse(Outcome.ACCOUNT_NOT_FOUND)
     if account.frozen:
         return case.refuse(Outcome.ACCOUNT_FROZEN)
     swept = case.sweep(account)
-    if reservation.is_past(case.now):
+    if reservation.status == EXPIRED or reservation.is_past(case.now):
         return case.refuse(Outcome.RESERVATION_EXPIRED, available_balance=swept.available, swept=swept)
     if swept.available < 0:
         return case.refuse(Outcome.INSUFFICIENT_BALANCE, available_balance=swept.available, swept=swept)

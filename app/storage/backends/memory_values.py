@@ -1,8 +1,10 @@
 """The few commands of the server that the function library uses, over plain Python values.
 
-hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: zset; stream: StreamValue.
+hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: dict of int; stream: StreamValue.
 """
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.services.faults import StoreRefused
@@ -13,19 +15,9 @@ if TYPE_CHECKING:
     from app.storage.backends.memory import MemoryServer
 
 Args = list[Any]
-TYPE_OF = {
-    "HSET": "dict",
-    "HDEL": "dict",
-    "HINCRBY": "dict",
-    "SET": "bytes",
-    "RPUSH": "list",
-    "SADD": "set",
-    "ZADD": "zset",
-    "ZREM": "zset",
-    "XADD": "StreamValue",
-    "XDEL": "StreamValue",
-    "EXPIRE": "any",
-}
+
+_COUNTER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
+_EXPIRY = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 
 class zset(dict[str, int]):  # noqa: N801 - named as the server names its type
@@ -41,6 +33,21 @@ class StreamValue:
         self.last = (0, 0)
 
 
+_TYPES: dict[str, type[Any]] = {
+    "hash": dict,
+    "list": list,
+    "string": bytes,
+    "set": set,
+    "zset": zset,
+    "stream": StreamValue,
+}
+
+
+def type_of(value: Any) -> str:
+    """The server's name for the type of a value, `none` for None."""
+    return next((name for name, python in _TYPES.items() if type(value) is python), "none")
+
+
 def bytes_of(value: str | int | bytes) -> bytes:
     """A value as the server keeps it."""
     return value if isinstance(value, bytes) else str(value).encode()
@@ -52,35 +59,69 @@ def entry_key(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number or 0)
 
 
-def apply(server: "MemoryServer", command: str, key: str, args: Args) -> Any:
-    """Carry out one write. Types were looked at before."""
-    result = _WRITES[command](server, key, args)
-    if server.data.get(key) in ({}, set(), []):
-        del server.data[key]
-    return result
+def value_at(server: "MemoryServer", key: str, wanted: str) -> Any:
+    """The value at a key, a new empty one when there is none; raises StoreRefused when it is of another type."""
+    value = server.value(key)
+    if value is None:
+        return _TYPES[wanted]()
+    if type_of(value) != wanted:
+        raise StoreRefused(f"WRONGTYPE of {key} is {type_of(value)}")
+    return value
 
 
 def read_value(server: "MemoryServer", command: str, key: str, args: Args) -> Reply:
     """Carry out one read; raises StoreRefused on a key of another type."""
-    value = server.value(key)
-    try:
-        return _READS[command](value, args)
-    except (TypeError, AttributeError) as error:
-        raise StoreRefused(f"WRONGTYPE {command} {key}") from error
+    if command not in _READS:
+        raise StoreRefused(f"{command} is not a read")
+    if server.value(key) is None and command == "GET":
+        return None
+    wanted, read = _READS[command]
+    return read(value_at(server, key, wanted), args)
+
+
+def fault_of(server: "MemoryServer", command: str, key: str, args: Args, types: dict[str, str]) -> str:
+    """Why this write could fail, or "". `types` remembers the type of each key within one commit."""
+    if command not in _WRITES:
+        return f"write {command}"
+    wanted = _WRITES[command][0]
+    if wanted != "any":
+        found = types.get(key) or type_of(server.value(key))
+        if found not in ("none", wanted):
+            return f"type of {key} is {found}"
+        types[key] = wanted
+    if command == "HINCRBY":
+        counter = (server.value(key) or {}).get(args[0], b"0").decode(errors="replace")
+        if not (_COUNTER.fullmatch(counter) and _COUNTER.fullmatch(str(args[1]))):
+            return f"counter {key} {args[0]}"
+    elif command == "SET" and len(args) > 1 and not (args[1] == "PX" and _EXPIRY.fullmatch(str(args[2]))):
+        return f"expiry of {key}"
+    return ""
+
+
+def apply(server: "MemoryServer", command: str, key: str, args: Args) -> Any:
+    """Carry out one write; a container that becomes empty is gone, as on the server."""
+    wanted, write = _WRITES[command]
+    if wanted == "any":
+        return write(server, key, args)
+    value = server.data[key] = value_at(server, key, wanted)
+    result = write(server, key, args)
+    if wanted not in ("string", "stream") and not value:
+        del server.data[key]
+        server.expires.pop(key, None)
+    return result
 
 
 def _hset(server: "MemoryServer", key: str, args: Args) -> None:
-    fields = server.data.setdefault(key, {})
-    fields.update(zip(map(str, args[::2]), map(bytes_of, args[1::2]), strict=True))
+    server.data[key].update(zip(map(str, args[::2]), map(bytes_of, args[1::2]), strict=True))
 
 
 def _hdel(server: "MemoryServer", key: str, args: Args) -> None:
     for field in args:
-        server.data.get(key, {}).pop(field, None)
+        server.data[key].pop(field, None)
 
 
 def _hincrby(server: "MemoryServer", key: str, args: Args) -> int:
-    fields = server.data.setdefault(key, {})
+    fields = server.data[key]
     count = int(fields.get(args[0], 0)) + int(args[1])
     fields[args[0]] = bytes_of(count)
     return count
@@ -94,72 +135,82 @@ def _set(server: "MemoryServer", key: str, args: Args) -> None:
 
 
 def _rpush(server: "MemoryServer", key: str, args: Args) -> None:
-    server.data.setdefault(key, []).extend(map(bytes_of, args))
+    server.data[key].extend(map(bytes_of, args))
 
 
 def _sadd(server: "MemoryServer", key: str, args: Args) -> None:
-    server.data.setdefault(key, set()).update(args)
+    server.data[key].update(args)
 
 
 def _zadd(server: "MemoryServer", key: str, args: Args) -> None:
-    server.data.setdefault(key, zset())[args[1]] = int(args[0])
+    server.data[key][args[1]] = int(args[0])
 
 
 def _zrem(server: "MemoryServer", key: str, args: Args) -> None:
     for member in args:
-        server.data.get(key, {}).pop(member, None)
+        server.data[key].pop(member, None)
 
 
 def _xadd(server: "MemoryServer", key: str, args: Args) -> str:
-    stream = server.data.setdefault(key, StreamValue())
+    stream = server.data[key]
     stream.last = max((server.now, 0), (stream.last[0], stream.last[1] + 1))
     entry_id = f"{stream.last[0]}-{stream.last[1]}"
-    stream.entries[stream.last] = Entry(entry_id, bytes_of(args[-1]))
+    first_value = args[args.index("*") + 2]
+    stream.entries[stream.last] = Entry(entry_id, bytes_of(first_value))
     stream.order.append(stream.last)
     return entry_id
 
 
 def _xdel(server: "MemoryServer", key: str, args: Args) -> None:
-    stream = server.data.get(key, StreamValue())
+    stream = server.data[key]
     for entry_id in map(entry_key, args):
         if stream.entries.pop(entry_id, None):
             stream.order.remove(entry_id)
+    if stream.last == (0, 0):  # there was no stream
+        del server.data[key]
 
 
 def _expire(server: "MemoryServer", key: str, args: Args) -> None:
-    server.expires[key] = server.now + int(args[0]) * 1000
+    if server.value(key) is not None:
+        server.expires[key] = server.now + int(args[0]) * 1000
 
 
 def _slice(values: list[bytes], first: int, last: int) -> list[bytes]:
-    return values[first : last + 1 if last != -1 else None]
+    length = len(values)
+    begin, end = (max(index + length, 0) if index < 0 else index for index in (first, last))
+    return values[begin : end + 1] if last >= -length else []
 
 
-_WRITES = {
-    "HSET": _hset,
-    "HDEL": _hdel,
-    "HINCRBY": _hincrby,
-    "SET": _set,
-    "RPUSH": _rpush,
-    "SADD": _sadd,
-    "ZADD": _zadd,
-    "ZREM": _zrem,
-    "XADD": _xadd,
-    "XDEL": _xdel,
-    "EXPIRE": _expire,
+def _at(values: list[bytes], index: int) -> bytes | None:
+    return values[index] if -len(values) <= index < len(values) else None
+
+
+def _members(value: zset) -> list[bytes]:
+    return [member.encode() for member in sorted(value, key=lambda member: (value[member], member))]
+
+
+_WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
+    "HSET": ("hash", _hset),
+    "HDEL": ("hash", _hdel),
+    "HINCRBY": ("hash", _hincrby),
+    "SET": ("string", _set),
+    "RPUSH": ("list", _rpush),
+    "SADD": ("set", _sadd),
+    "ZADD": ("zset", _zadd),
+    "ZREM": ("zset", _zrem),
+    "XADD": ("stream", _xadd),
+    "XDEL": ("stream", _xdel),
+    "EXPIRE": ("any", _expire),
 }
-_READS: dict[str, Any] = {
-    "HGET": lambda value, args: (value or {}).get(args[0]),
-    "HMGET": lambda value, args: [(value or {}).get(field) for field in args],
-    "HGETALL": lambda value, _: [part for k, v in (value or {}).items() for part in (k.encode(), v)],
-    "GET": lambda value, _: value if value is None else memoryview(value).tobytes(),
-    "LINDEX": lambda value, args: (
-        (value[args[0]] if -len(value) <= args[0] < len(value) else None) if value else None
-    ),
-    "LRANGE": lambda value, args: _slice(value or [], args[0], args[1]),
-    "LLEN": lambda value, _: len(value or []),
-    "SMEMBERS": lambda value, _: [member.encode() for member in value or ()],
-    "ZRANGE": lambda value, args: [
-        member.encode() for member in sorted(value or {}, key=lambda m: (value[m], m))
-    ],
-    "XLEN": lambda value, _: len(value.order) if value else 0,
+_READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
+    "HGET": ("hash", lambda value, args: value.get(args[0])),
+    "HMGET": ("hash", lambda value, args: [value.get(field) for field in args]),
+    "HGETALL": ("hash", lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)]),
+    "GET": ("string", lambda value, _: value),
+    "LINDEX": ("list", lambda value, args: _at(value, args[0])),
+    "LRANGE": ("list", lambda value, args: _slice(value, args[0], args[1])),
+    "LLEN": ("list", lambda value, _: len(value)),
+    "SMEMBERS": ("set", lambda value, _: [member.encode() for member in value]),
+    "ZRANGE": ("zset", lambda value, args: _slice(_members(value), args[0], args[1])),
+    "XLEN": ("stream", lambda value, _: len(value.order)),
 }

@@ -51,21 +51,31 @@ local function read(keys, args)
 end
 
 -- A check is {'field', key, field, expected} ('' means: must be absent), {'count', key, field, expected}
--- (absent counts as 0), or {'absent', key}.
-local function holds(keys, check)
+-- (absent counts as 0), or {'absent', key}. What it shows of the key's type is remembered in `types`:
+-- reading a field of a key that is no hash ends the call, before anything was written.
+local function holds(keys, check, types)
+  local key = keys[check[2]]
   if check[1] == 'absent' then
-    return redis.call('EXISTS', keys[check[2]]) == 0
+    return redis.call('EXISTS', key) == 0
   end
+  types[key] = 'hash'
   local absent = check[1] == 'count' and '0' or ''
-  return (redis.call('HGET', keys[check[2]], check[3]) or absent) == check[4]
+  return (redis.call('HGET', key, check[3]) or absent) == check[4]
 end
 
--- Why this write could fail, or nil. `types` remembers the type of each key within one commit.
+-- Why this write could fail, or nil. `types` holds the type of each key that is known by now.
 local function fault_of(keys, write, types)
   local command, key = write[1], keys[write[2]]
   local wanted = TYPE_OF[command]
   if not wanted or not key then
     return 'write ' .. tostring(command)
+  end
+  if command == 'HINCRBY' then
+    local counter = redis.call('HGET', key, write[3]) or '0'
+    if not counter:match('^%-?%d+$') or #counter:gsub('%-', '') > 18 then
+      return 'counter ' .. key .. ' ' .. write[3]
+    end
+    types[key] = types[key] or wanted
   end
   if wanted ~= 'any' then
     local found = types[key] or redis.call('TYPE', key)['ok']
@@ -74,12 +84,7 @@ local function fault_of(keys, write, types)
     end
     types[key] = wanted
   end
-  if command == 'HINCRBY' then
-    local counter = redis.call('HGET', key, write[3]) or '0'
-    if not counter:match('^%-?%d+$') or #counter:gsub('%-', '') > 18 then
-      return 'counter ' .. key .. ' ' .. write[3]
-    end
-  elseif command == 'SET' and write[4] and not (write[4] == 'PX' and tostring(write[5]):match('^[1-9]%d*$')) then
+  if command == 'SET' and write[4] and not (write[4] == 'PX' and tostring(write[5]):match('^[1-9]%d*$')) then
     return 'expiry of ' .. key
   end
   return nil
@@ -88,16 +93,16 @@ end
 -- commit_1(KEYS, checks, writes): all of it or nothing.
 -- Returns the new commit counter (the last write), or the list of the indexes of all failed checks.
 local function commit(keys, args)
-  local failed = {}
+  local failed, types = {}, {}
   for i, check in ipairs(cmsgpack.unpack(args[1])) do
-    if not holds(keys, check) then
+    if not holds(keys, check, types) then
       failed[#failed + 1] = i
     end
   end
   if #failed > 0 then
     return failed
   end
-  local writes, types = cmsgpack.unpack(args[2]), {}
+  local writes = cmsgpack.unpack(args[2])
   for _, write in ipairs(writes) do
     local fault = fault_of(keys, write, types)
     if fault then
