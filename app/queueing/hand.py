@@ -29,6 +29,8 @@ class Hand:
 
     def sync(self, owned: dict[int, Owned]) -> None:
         """Begin with partitions that are new (or new again), drop those that are gone."""
+        if owned is self._owned:
+            return
         for partition in self._owned.keys() - owned.keys():
             self._drop(partition)
         for partition, now in owned.items():
@@ -48,12 +50,14 @@ class Hand:
 
     def cursors(self) -> dict[Stream, str]:
         """Where to read on, for the streams that have nothing in hand."""
-        return {stream: cursor for stream, cursor in self._cursors.items() if not self._entries.get(stream)}
+        if self.empty:
+            return self._cursors
+        return {stream: cursor for stream, cursor in self._cursors.items() if stream not in self._entries}
 
     @property
     def empty(self) -> bool:
         """True when nothing is in hand."""
-        return not any(self._entries.values())
+        return not self._entries
 
     def take_in(self, found: dict[Stream, list[Entry]]) -> None:
         """Put what was read behind what is in hand."""
@@ -71,7 +75,7 @@ class Hand:
         return Unit(deliveries) if deliveries else None
 
     def _pick(self, lane: Lane, budget: "_Budget") -> Iterator[Delivery]:
-        waiting = [stream for stream, entries in self._entries.items() if stream[1] is lane and entries]
+        waiting = [stream for stream in self._entries if stream[1] is lane]
         turn = self._turn % len(waiting) if waiting else 0
         queue = deque(waiting[turn:] + waiting[:turn])
         while queue:
@@ -80,12 +84,10 @@ class Hand:
             if not budget.fits(delivery):
                 return
             budget.spend(delivery)
-            del self._heads[stream]
-            entries = self._entries[stream]
-            entries.popleft()
+            self._pop(stream)
             if delivery.careful:
                 self._careful_left[stream] -= len(delivery.works)
-            elif entries:
+            elif stream in self._entries:
                 queue.append(stream)
             yield delivery
 
@@ -101,6 +103,13 @@ class Hand:
             head.not_before = owned.lease.last_time
             head.careful = head.arrived_at <= owned.careful_until and self._careful_left[stream] > 0
         return head
+
+    def _pop(self, stream: Stream) -> None:
+        entries = self._entries[stream]
+        entries.popleft()
+        if not entries:
+            del self._entries[stream]
+        del self._heads[stream]
 
     def _drop(self, partition: int) -> None:
         for lane in Lane:

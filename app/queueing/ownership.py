@@ -19,7 +19,7 @@ STUCK_EXIT_CODE = 70
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Owned:
     """A partition that is ours. After an unclean takeover what arrived until `careful_until` runs alone."""
 
@@ -53,15 +53,13 @@ class Ownership:
             self._thread.start()
 
     def owned(self) -> dict[int, Owned]:
-        """The partitions that are ours as far as is known, by number."""
-        with self._lock:
-            return dict(self._owned)
+        """The partitions that are ours as far as is known, by number. Never changed, only replaced."""
+        return self._owned
 
     def forget(self, partitions: frozenset[int]) -> None:
         """These have another owner now."""
         with self._lock:
-            for partition in partitions:
-                self._owned.pop(partition, None)
+            self._owned = {each: owned for each, owned in self._owned.items() if each not in partitions}
 
     def working(self, *, since: float | None) -> None:
         """A unit is in hand since that time (monotonic seconds), or none is."""
@@ -75,7 +73,8 @@ class Ownership:
     def hand_over(self, queue: PartitionQueue, partitions: list[int], *, leave: bool = False) -> None:
         """Give partitions back cleanly; they must have nothing in hand."""
         with self._lock:
-            epochs = {each: self._owned.pop(each).lease.epoch for each in partitions if each in self._owned}
+            epochs = {each: self._owned[each].lease.epoch for each in partitions if each in self._owned}
+            self._owned = {each: owned for each, owned in self._owned.items() if each not in epochs}
         queue.release(self.worker, epochs, leave=leave)
 
     def stop(self) -> None:
@@ -127,8 +126,8 @@ class Ownership:
         if not leases:
             return
         with self._lock:
-            for lease in leases:
-                self._owned[lease.partition] = Owned(lease, careful_until=0 if lease.clean else now)
+            taken = {lease.partition: Owned(lease, 0 if lease.clean else now) for lease in leases}
+            self._owned = self._owned | taken
         unclean = sum(not lease.clean for lease in leases)
         _log.info("took %d partitions, %d of them after an unclean end", len(leases), unclean)
         self.changed.set()
