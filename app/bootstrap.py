@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from app.config import Settings
+from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
@@ -15,7 +15,7 @@ from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
-from app.storage.queries import StoreQueries
+from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.store import BalanceStore
 
 
@@ -39,7 +39,9 @@ def policy(settings: Settings) -> Policy:
 def store_url(settings: Settings) -> str:
     """Where the store is. Processes are told by REDIS_URL; `balance up` sets it for the embedded one."""
     if settings.redis_url is None:
-        raise ValueError("REDIS_URL is not set: start the processes with `balance up`, or set it")
+        raise SettingsError(
+            [Problem(("REDIS_URL",), "not set: start the processes with `balance up`, or set it")]
+        )
     return settings.redis_url
 
 
@@ -79,7 +81,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
     log = AsyncCommandLog(store_url(settings), check)
-    queries = StoreQueries(AsyncConnection(store_url(settings)), settings.partitions)
+    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
 

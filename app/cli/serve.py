@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -17,16 +19,13 @@ def grpc() -> None:
 
     The first signal lets calls in hand finish (5 s), the second ends the process at once.
     """
-    from app.services.faults import StoreUnfit
     from app.telemetry.logs import configure_logs
 
     settings = Settings.from_environment(os.environ)
     configure_logs(settings.log_level, "grpc")
     try:
-        asyncio.run(_serve_grpc(settings))
-    except StoreUnfit as error:
-        click.echo(f"balance grpc: {error}", err=True)
-        sys.exit(REFUSED)
+        with _unfit_store_refused():
+            asyncio.run(_serve_grpc(settings))
     except OSError as error:
         raise click.ClickException(str(error)) from error
 
@@ -34,7 +33,15 @@ def grpc() -> None:
 @click.command()
 def http() -> None:
     """Run the HTTP front end: gunicorn with HTTP_PROCESSES processes, in place of this one."""
+    from app.bootstrap import check_store
+    from app.services.faults import StoreUnavailable
+    from app.services.tokens import TokenVerifier
+
+    # What would end gunicorn's workers, one after the other for ever, ends this process here.
     settings = Settings.from_environment(os.environ)
+    TokenVerifier(settings)
+    with _unfit_store_refused(), suppress(StoreUnavailable):
+        check_store(settings)
     argv = [sys.executable, "-m", "gunicorn", *gunicorn_arguments(settings)]
     os.execv(sys.executable, argv)  # noqa: S606  # nothing here is for a shell
 
@@ -48,6 +55,17 @@ def gunicorn_arguments(settings: Settings) -> list[str]:
         f"--log-level={settings.log_level}",
         "app.cli.asgi:application()",
     ]
+
+
+@contextmanager
+def _unfit_store_refused() -> Iterator[None]:
+    from app.services.faults import StoreUnfit
+
+    try:
+        yield
+    except StoreUnfit as error:
+        click.echo(f"balance: the store cannot be used: {error}", err=True)
+        sys.exit(REFUSED)
 
 
 async def _serve_grpc(settings: Settings) -> None:

@@ -11,15 +11,15 @@ from grpc_reflection.v1alpha import reflection
 
 from app.config import Settings, address
 from app.rpc import health
-from app.rpc.gen import balance_pb2_grpc
-from app.rpc.interceptors import CallGuard
+from app.rpc.gen import balance_pb2
+from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
 from app.services.queries import Queries
 from app.services.submission import CommandBus
 from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
-MAX_METADATA_BYTES = 16 * 1024  # room for a token of 8 KiB, which gRPC's own default leaves not
+MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
 MAX_PENDING_CALLS = 65_536
 DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
@@ -38,11 +38,12 @@ async def serve(settings: Settings, bus: CommandBus, queries: Queries, stop: asy
     # The pot methods are not there yet and answer UNIMPLEMENTED.
     server = _build(settings, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
     await server.start()
-    reporting = asyncio.create_task(health.keep_reporting(servicer, queries))
     try:
-        await stop.wait()
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(health.keep_reporting(servicer, queries))
+            await stop.wait()
+            reporting.cancel()
     finally:
-        reporting.cancel()
         await servicer.enter_graceful_shutdown()
         await server.stop(DRAIN_SECONDS)
 
@@ -52,25 +53,25 @@ def _build(
 ) -> grpc.aio.Server:
     verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
     server = grpc.aio.server(
-        interceptors=[CallGuard(health.SERVICE, verifier)],
         options=list(_options(settings).items()),
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
-    balance_pb2_grpc.add_BalanceServiceServicer_to_server(servicer, server)
+    service = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
+    server.add_generic_rpc_handlers((CallGuard(verifier).handler(service, servicer),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
         [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    _listen(server, address(settings.bind_host, settings.grpc_port))
+    _listen(server, settings.bind_host, settings.grpc_port)
     return server
 
 
-def _listen(server: grpc.aio.Server, where: str) -> None:
+def _listen(server: grpc.aio.Server, host: str, port: int) -> None:
     try:
-        port = server.add_insecure_port(where)
+        port = server.add_insecure_port(address(host, port))
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {where} (is it taken?)") from error
-    _log.info("gRPC on %s, port %d", where, port)
+        raise OSError(f"GRPC_PORT {port} of {host} cannot be listened on; it may be taken") from error
+    _log.info("gRPC on %s", address(host, port))
 
 
 def _options(settings: Settings) -> Mapping[str, int]:

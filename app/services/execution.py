@@ -62,8 +62,13 @@ class Execution:
         while todo := [work for work in works if work.open]:
             try:
                 conflicts += self._attempt(todo)
+            except StoreUnavailable:
+                raise
             except StoreRefused as refused:
                 self._isolate(todo, str(refused))
+            except Exception as error:
+                _log.exception("a unit met a fault of ours")
+                self._isolate(todo, f"{type(error).__name__}: {error}")
             if conflicts > MAX_SHARED_CONFLICTS:
                 time.sleep(random.uniform(0, CONFLICT_JITTER_SECONDS))  # noqa: S311 - jitter, not a secret
                 if len(todo) > 1:
@@ -71,7 +76,9 @@ class Execution:
                         self._settle([work])
 
     def _isolate(self, works: list[Work], reason: str) -> None:
-        """The store refused a call that these works share: halve them until the culprit is alone."""
+        """A load or a commit that these works share has failed: halve them until the culprit is alone."""
+        for work in works:
+            work.answer = None  # decided, perhaps, but not written
         if len(works) > 1:
             middle = len(works) // 2
             self._settle(works[:middle])
@@ -79,14 +86,14 @@ class Execution:
         elif works[0].parking_reason:
             raise StoreUnavailable(f"a command can be neither carried out nor parked: {reason}")
         else:
-            _log.error("the store refused a command: %s", reason)
+            _log.error("a command can be neither loaded nor committed: %s", reason)
             works[0].condemn(reason)
 
     def _attempt(self, works: list[Work]) -> bool:
         """One load, decide, commit. True on a conflict; whatever is still open is to be tried again."""
         requests = [work.request for work in works if work.request and not work.parking_reason]
-        state, now = load(self._store, requests, self._policy)
-        now = max(now, self._last_now, *(work.delivery.not_before for work in works))
+        not_before = max(self._last_now, *(work.delivery.not_before for work in works))
+        state, now = load(self._store, requests, self._policy, not_before)
         changes = Changes()
         self._freeze_broken(state, changes)
         decided = self._decide(works, state, changes, now)
@@ -111,6 +118,7 @@ class Execution:
             if work.parking_reason:
                 _log.error("a command is parked: %s", work.parking_reason)
                 work.answer = park(work, changes, now)
+                state.refusals.update(changes.refusals)  # a second command of that key is a retry
                 decided.append(work)
                 continue
             request = work.request
@@ -118,13 +126,15 @@ class Execution:
                 raise ValueError("a work without a request must say why")
             account_id = account_of(request, state)
             if account_id in waiting:
+                waiting.add(request.record_id)
                 continue
             try:
                 decision = decide(state, request, now, self._policy)
             except Exception as error:
                 _log.exception("%s met a fault of ours", request.command.kind)
                 work.faults.append(f"{type(error).__name__}: {error}")
-                waiting.add(account_id)
+                # A Commit names only the reservation that this may yet make.
+                waiting |= {account_id, request.record_id}
                 continue
             changes.add(state, request, decision)
             state.apply(decision, request.refusal_key)

@@ -10,17 +10,18 @@ from app.domain.state import State
 from app.services.ports import Store, Wanted
 
 
-def load(store: Store, requests: list[Request], policy: Policy) -> tuple[State, int]:
-    """The state that the requests are decided on, and the store's time (ms).
+def load(store: Store, requests: list[Request], policy: Policy, not_before: int) -> tuple[State, int]:
+    """The state that the requests are decided on, and the time to decide at: the store's (ms), never earlier
+    than `not_before`, so that holds past their time are past it here too.
 
     Usually one read. A second follows for what only the first can name: the account of a reservation, the
     ledger entry of a replay, the records of holds past their time.
     """
     state = State()
     wanted = first_wanted(requests, policy)
-    now = store.load(wanted, state)
+    now = max(not_before, store.load(wanted, state))
     while wanted := _wanted_next(requests, state, now, policy):
-        now = store.load(wanted, state)
+        now = max(now, store.load(wanted, state))
     return state, now
 
 

@@ -63,5 +63,8 @@ class Store(Protocol):
         ...
 
     def mark_trying(self, work: Work) -> int | None:
-        """Note that a command is about to be tried alone; how often it has been, or None if not ours."""
+        """Note that a command is about to be tried alone; how many owners have tried it, or None if not ours.
+
+        0 where that is known already: a later one was tried, or this owner has tried it before.
+        """
         ...

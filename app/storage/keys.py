@@ -1,12 +1,20 @@
 """Every key name, built here and nowhere else. The keyspace is described in functions/balance.lua."""
 
+import re
 from functools import cache
 
 META = "balance:meta"
 WORKERS = "balance:workers"
 
+TRANSACTIONS = "balance:transactions:{"
+RESERVATIONS = "balance:reservations:{"
+TABLES = "balance:tables:{"
+"""How the names of all records of a kind begin, and of nothing else."""
+
 SEGMENT_LENGTH = 1_024
 """Ledger entries in one list; closed segments can be sealed and moved out one day."""
+
+_RECORD = re.compile(r"[^{]+\{([0-9]{3})\}\|(.+)", re.ASCII | re.DOTALL)
 
 
 def account(partition: int, account_id: str) -> str:
@@ -97,3 +105,9 @@ def results(front_end: str) -> str:
 @cache
 def partition(number: int) -> str:
     return f"balance:partition:{{{number:03d}}}"
+
+
+def place_in(name: str) -> tuple[int, str] | None:
+    """Partition and id in the name of a record, `...{NNN}|ID`; None when it is no such name."""
+    match = _RECORD.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None

@@ -13,6 +13,7 @@ from app.storage import codec, keys
 from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.plan import Plan
 
+READ_SECONDS = 0.5  # a store that takes longer is away: the last known value is the better answer
 STALE_SECONDS = 60.0
 MAX_REMEMBERED = 100_000
 

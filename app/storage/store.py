@@ -17,6 +17,7 @@ class BalanceStore:
         self._loader = Loader(backend, partitions)
         self._partitions = partitions
         self._refusal_ttl_ms = refusal_ttl_ms
+        self._marked: dict[tuple[int, int, str], str] = {}
 
     def load(self, wanted: Wanted, state: State) -> int:
         """See Store."""
@@ -38,9 +39,13 @@ class BalanceStore:
         return CommitResult(lost=lost, conflict=len(lost) < len(failed))
 
     def mark_trying(self, work: Work) -> int | None:
-        """See Store."""
+        """See Store. Marks once for each owner: a try that only the store has ended is no death."""
         delivery = work.delivery
         milliseconds, _, number = delivery.entry_id.partition("-")
         place = f"{milliseconds:>015}-{number:>020}-{work.index:05d}"
-        count = self._backend.mark(delivery.partition, delivery.epoch, delivery.lane, place)
+        stream = (delivery.partition, delivery.epoch, delivery.lane)
+        if place <= self._marked.get(stream, ""):
+            return 0
+        self._marked[stream] = place
+        count = self._backend.mark(*stream, place)
         return None if count < 0 else count

@@ -143,7 +143,7 @@ class Writing:
         self._count(partition, "inPlay", amount)
 
     def _event(self, partition: int, kind: str, subject: str) -> None:
-        oldest = self._now - EVENTS_KEPT_MS
+        oldest = max(self._now - EVENTS_KEPT_MS, 0)  # a clock may stand at 1970; an id may not be negative
         self.plan.write("XADD", keys.events(partition), "MINID", "~", oldest, "*", kind, subject)
 
     def _count(self, partition: int, name: str, amount: int) -> None:

@@ -12,10 +12,15 @@ from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
 from app.storage import keys
 from app.storage.backend import Reply
-from app.storage.backends.memory_values import TYPE_OF, StreamValue, apply, bytes_of, entry_key, read_value
+from app.storage.backends.memory_values import (
+    apply,
+    bytes_of,
+    entry_key,
+    fault_of,
+    read_value,
+    value_at,
+)
 from app.storage.plan import Op, Plan
-
-MAX_COUNTER_DIGITS = 18
 
 
 class MemoryServer:
@@ -51,14 +56,19 @@ class MemoryBackend:
     def commit(self, plan: Plan) -> list[int]:
         """See Backend."""
         with self._reachable() as server:
-            failed = [index for index, check in enumerate(plan.checks, 1) if not self._holds(plan, check)]
+            types: dict[str, str] = {}
+            checks = enumerate(plan.checks, 1)
+            failed = [index for index, check in checks if not self._holds(plan, check, types)]
             if failed:
                 return failed
-            types: dict[str, str] = {}
-            for write in plan.writes:
-                self._check_write(plan, write, types)
-            for command, index, *args in plan.writes:
-                self.commits = apply(server, str(command), plan.keys[int(index) - 1], args) or self.commits
+            writes = [
+                (str(command), plan.keys[int(index) - 1], args) for command, index, *args in plan.writes
+            ]
+            for command, key, args in writes:
+                if fault := fault_of(server, command, key, args, types):
+                    raise StoreRefused(f"REFUSED {fault}")
+            for command, key, args in writes:
+                self.commits = apply(server, command, key, args)
             server.changed.notify_all()
             return []
 
@@ -84,22 +94,21 @@ class MemoryBackend:
     def renew(self, worker: str, epochs: dict[int, int], lease_ms: int) -> tuple[list[int], list[str]]:
         """See Backend."""
         with self._reachable() as server:
-            alive = self.server.data.setdefault(keys.WORKERS, {})
-            for name in [name for name, till in alive.items() if till <= server.now]:
-                del alive[name]
+            had = value_at(server, keys.WORKERS, "zset")
+            apply(server, "ZREM", keys.WORKERS, [name for name, till in had.items() if till <= server.now])
             self._alive(worker, server.now + lease_ms)
             lost = [
                 partition for partition, epoch in epochs.items() if not self._owns(worker, partition, epoch)
             ]
             for partition in epochs.keys() - set(lost):
                 self._set(partition, until=server.now + lease_ms)
-            return lost, sorted(alive, key=lambda name: (alive[name], name))
+            return lost, [name.decode() for name in read_value(server, "ZRANGE", keys.WORKERS, [0, -1])]
 
     def release(self, worker: str, epochs: dict[int, int], *, leave: bool) -> None:
         """See Backend."""
         with self._reachable() as server:
             if leave:
-                server.data.get(keys.WORKERS, {}).pop(worker, None)
+                apply(server, "ZREM", keys.WORKERS, [worker])
             for partition, epoch in epochs.items():
                 if self._owns(worker, partition, epoch):
                     self._set(partition, owner="", until=0, clean=1)
@@ -128,8 +137,8 @@ class MemoryBackend:
         """See PartitionQueue."""
         with self._reachable() as server:
             found = self._behind(cursors, count)
-            if not found and cursors:
-                server.changed.wait(block_ms / 1000)
+            if cursors and not found and block_ms:
+                server.changed.wait_for(lambda: self._behind(cursors, count), timeout=block_ms / 1000)
                 found = self._behind(cursors, count)
             return found
 
@@ -142,7 +151,7 @@ class MemoryBackend:
     def _behind(self, cursors: dict[Stream, str], count: int) -> dict[Stream, list[Entry]]:
         found = {}
         for stream, cursor in cursors.items():
-            value = self.server.value(keys.queue(*stream)) or StreamValue()
+            value = value_at(self.server, keys.queue(*stream), "stream")
             start = bisect.bisect_right(value.order, entry_key(cursor))
             if entries := [value.entries[key] for key in value.order[start : start + count]]:
                 found[stream] = entries
@@ -152,31 +161,17 @@ class MemoryBackend:
         command, index, *args = op
         return read_value(self.server, str(command), plan.keys[int(index) - 1], args)
 
-    def _holds(self, plan: Plan, check: Op) -> bool:
+    def _holds(self, plan: Plan, check: Op, types: dict[str, str]) -> bool:
         kind, index, *rest = check
         key = plan.keys[int(index) - 1]
         if kind == "absent":
             return self.server.value(key) is None
+        types[key] = "hash"
         found = read_value(self.server, "HGET", key, rest[:1])
         return (found if found is not None else b"0" if kind == "count" else b"") == bytes_of(rest[1])
 
-    def _check_write(self, plan: Plan, write: Op, types: dict[str, str]) -> None:
-        command, index, *args = write
-        key = plan.keys[int(index) - 1]
-        wanted = TYPE_OF[str(command)]
-        value = self.server.value(key)
-        if wanted != "any":
-            found = types.get(key) or (type(value).__name__ if value is not None else wanted)
-            if found != wanted:
-                raise StoreRefused(f"REFUSED type of {key} is {found}")
-            types[key] = wanted
-        if command == "HINCRBY":
-            counter = (value or {}).get(args[0], b"0").decode()
-            if not counter.lstrip("-").isdigit() or len(counter.lstrip("-")) > MAX_COUNTER_DIGITS:
-                raise StoreRefused(f"REFUSED counter {key} {args[0]}")
-
     def _hash(self, key: str) -> dict[str, bytes]:
-        found: dict[str, bytes] = self.server.value(key) or {}
+        found: dict[str, bytes] = value_at(self.server, key, "hash")
         return found
 
     def _set(self, partition: int, **fields: str | int) -> None:
@@ -184,7 +179,7 @@ class MemoryBackend:
         apply(self.server, "HSET", keys.partition(partition), args)
 
     def _alive(self, worker: str, till: int) -> None:
-        self.server.data.setdefault(keys.WORKERS, {})[worker] = till
+        apply(self.server, "ZADD", keys.WORKERS, [till, worker])
 
     def _owns(self, worker: str, partition: int, epoch: int) -> bool:
         had = self._hash(keys.partition(partition))

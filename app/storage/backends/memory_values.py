@@ -1,6 +1,7 @@
 """The few commands of the server that the function library uses, over plain Python values.
 
-hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: dict of int; stream: StreamValue.
+hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: dict of int;
+stream: StreamValue.
 """
 
 import re
@@ -60,7 +61,7 @@ def entry_key(entry_id: str) -> tuple[int, int]:
 
 
 def value_at(server: "MemoryServer", key: str, wanted: str) -> Any:
-    """The value at a key, a new empty one when there is none; raises StoreRefused when it is of another type."""
+    """The value at a key, an empty one when there is none; raises StoreRefused when it is of another type."""
     value = server.value(key)
     if value is None:
         return _TYPES[wanted]()
@@ -139,7 +140,7 @@ def _rpush(server: "MemoryServer", key: str, args: Args) -> None:
 
 
 def _sadd(server: "MemoryServer", key: str, args: Args) -> None:
-    server.data[key].update(args)
+    server.data[key].update(map(str, args))
 
 
 def _zadd(server: "MemoryServer", key: str, args: Args) -> None:
@@ -185,6 +186,10 @@ def _at(values: list[bytes], index: int) -> bytes | None:
     return values[index] if -len(values) <= index < len(values) else None
 
 
+def _pairs(value: dict[str, bytes]) -> list[bytes]:
+    return [part for name, text in value.items() for part in (name.encode(), text)]
+
+
 def _members(value: zset) -> list[bytes]:
     return [member.encode() for member in sorted(value, key=lambda member: (value[member], member))]
 
@@ -205,7 +210,10 @@ _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
 _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
     "HGET": ("hash", lambda value, args: value.get(args[0])),
     "HMGET": ("hash", lambda value, args: [value.get(field) for field in args]),
-    "HGETALL": ("hash", lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)]),
+    "HGETALL": (
+        "hash",
+        lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)],
+    ),
     "GET": ("string", lambda value, _: value),
     "LINDEX": ("list", lambda value, args: _at(value, args[0])),
     "LRANGE": ("list", lambda value, args: _slice(value, args[0], args[1])),

@@ -1,5 +1,6 @@
 """The real backend: one connection of redis-py, nothing sent twice, every error translated."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from app.storage.plan import Plan
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 1.0
+SCAN_COUNT = 500
+"""Keys that the server looks at in one call of a scan."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -93,6 +96,17 @@ class ValkeyBackend:
     def call(self, *command: Any) -> Reply:
         """Send one command and read its reply."""
         return self._exchange(self._connection.pack_command(*command), 1)[0]
+
+    def scan(self, prefix: str) -> Iterator[list[str]]:
+        """The names of all keys that begin with `prefix`, in pages; a name may come twice.
+
+        Nothing is missing that is there from the first page to the last.
+        """
+        cursor = None
+        while cursor != b"0":
+            cursor, names = self.call("SCAN", cursor or b"0", "MATCH", f"{prefix}*", "COUNT", SCAN_COUNT)
+            if names:
+                yield [name.decode(errors="replace") for name in names]
 
     def close(self) -> None:
         """See Backend."""

@@ -16,22 +16,33 @@ from app.services.queue import Entry, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
 from app.storage.backends.errors import translate
-from app.storage.backends.valkey import connection_options, milliseconds, parse_entries
+from app.storage.backends.valkey import (
+    SOCKET_TIMEOUT_SECONDS,
+    connection_options,
+    milliseconds,
+    parse_entries,
+)
 from app.storage.plan import Plan
 
 ADMISSION_MEMORY_SHARE = 80
 """Per cent of the store's memory limit beyond which no new command is queued (HAZARDS 1)."""
 
+APPEND_SECONDS = 2.0
+"""A store that has not taken messages by then hangs: whether it will take them is not known."""
+LISTEN_SECONDS = 2.0
+"""Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
+
 _pack = msgspec.msgpack.Encoder().encode
 
 
 class AsyncConnection:
-    """One connection; calls take turns. An exchange that fails in between closes it."""
+    """One connection; calls take turns. An exchange that fails, or takes too long, closes it."""
 
-    def __init__(self, url: str) -> None:
-        options = connection_options() | {"retry": Retry(NoBackoff(), 0)}
+    def __init__(self, url: str, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS) -> None:
+        options = connection_options() | {"retry": Retry(NoBackoff(), 0), "socket_timeout": timeout_seconds}
         self._connection: AbstractConnection = ConnectionPool.from_url(url, **options).make_connection()
         self._turn = asyncio.Lock()
+        self._suspect = False
 
     async def exchange(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
         """The replies, in order; a ResponseError stands where the server refused a command.
@@ -41,6 +52,9 @@ class AsyncConnection:
         async with self._turn:
             connection = self._connection
             try:
+                if self._suspect:
+                    await connection.disconnect(nowait=True)
+                    self._suspect = False
                 await connection.connect()
             except Exception as error:
                 await connection.disconnect(nowait=True)
@@ -71,6 +85,10 @@ class AsyncConnection:
         )
         return milliseconds(time), replies
 
+    def suspect(self) -> None:
+        """The server was out of sight: connect anew before anything is sent."""
+        self._suspect = True
+
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.disconnect()
@@ -90,8 +108,8 @@ class AsyncCommandLog:
     """
 
     def __init__(self, url: str, check_store: Callable[[int], int]) -> None:
-        self._appending = AsyncConnection(url)
-        self._listening = AsyncConnection(url)
+        self._appending = AsyncConnection(url, APPEND_SECONDS)
+        self._listening = AsyncConnection(url, LISTEN_SECONDS)
         self._check_store = check_store
         self._fit = False
         self._seen_commits = 0
@@ -110,6 +128,7 @@ class AsyncCommandLog:
             reply = await self._listening.call("XREAD", *block, "STREAMS", keys.results(front_end), cursor)
         except BaseException:
             self._fit = False
+            self._appending.suspect()
             raise
         return parse_entries(reply[0][1]) if reply else []
 

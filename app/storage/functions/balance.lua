@@ -63,6 +63,12 @@ local function holds(keys, check, types)
   return (redis.call('HGET', key, check[3]) or absent) == check[4]
 end
 
+-- Whether the server takes this as a whole number (it refuses 007 and -0) of at most that many digits.
+local function is_whole(value, digits)
+  local text = type(value) == 'number' and ('%.0f'):format(value) or value
+  return text == '0' or (text:match('^%-?[1-9]%d*$') and #text:gsub('%-', '') <= digits)
+end
+
 -- Why this write could fail, or nil. `types` holds the type of each key that is known by now.
 local function fault_of(keys, write, types)
   local command, key = write[1], keys[write[2]]
@@ -72,7 +78,7 @@ local function fault_of(keys, write, types)
   end
   if command == 'HINCRBY' then
     local counter = redis.call('HGET', key, write[3]) or '0'
-    if not counter:match('^%-?%d+$') or #counter:gsub('%-', '') > 18 then
+    if not (is_whole(counter, 18) and is_whole(write[4], 18)) then
       return 'counter ' .. key .. ' ' .. write[3]
     end
     types[key] = types[key] or wanted
@@ -84,7 +90,7 @@ local function fault_of(keys, write, types)
     end
     types[key] = wanted
   end
-  if command == 'SET' and write[4] and not (write[4] == 'PX' and tostring(write[5]):match('^[1-9]%d*$')) then
+  if command == 'SET' and write[4] and not (write[4] == 'PX' and is_whole(write[5], 15) and tonumber(write[5]) > 0) then
     return 'expiry of ' .. key
   end
   return nil

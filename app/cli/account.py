@@ -1,0 +1,97 @@
+"""`balance account`: one account as ops see it, from the store itself or from a service elsewhere."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from app.cli.store import NoStoreError, with_store
+from app.cli.target import Target, find_target, target_options
+from app.config import Settings
+from app.services.faults import BalanceFault
+from app.services.queries import BalanceView
+from app.storage.auditing import partitions_of
+from app.storage.backends.valkey import ValkeyBackend
+from app.storage.backends.valkey_async import AsyncConnection
+from app.storage.queries import StoreQueries
+
+_TIMEOUT_SECONDS = 5.0
+_SHOWN = ("accountId", "balance", "availableBalance", "reserved", "currency", "version", "status")
+
+
+@click.group()
+def account() -> None:
+    """Look into accounts."""
+
+
+@account.command()
+@click.argument("account_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@target_options
+def show(account_id: str, *, as_json: bool, target: str | None, token: str | None) -> None:
+    """Show an account: its balance, what of it is available, what is held.
+
+    Reads the store as `balance verify` does; with --target it asks that service by HTTP, which knows less.
+    Exit code 1 when there is no such account, 2 when nobody can say.
+    """
+    settings = Settings.from_environment(os.environ)
+    if target:
+        shown = _ask(find_target(settings, target, token), account_id)
+    else:
+        shown = with_store(settings, partial(_read, account_id))
+    if shown is None:
+        click.echo(f"balance account: there is no account {account_id}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(shown))
+    else:
+        click.echo("\n".join(f"{name:<18}{value}" for name, value in shown.items()))
+
+
+def _read(account_id: str, url: str) -> Mapping[str, Any] | None:
+    """The account from the store; None when there is none."""
+    try:
+        with closing(ValkeyBackend(url)) as backend:
+            partitions = partitions_of(backend)
+        view = asyncio.run(_view(account_id, url, partitions))
+    except BalanceFault as fault:
+        raise NoStoreError(f"the store cannot be read: {fault}") from fault
+    found = msgspec.to_builtins(view)
+    return {name: found[name] for name in _SHOWN} if view.exists else None
+
+
+async def _view(account_id: str, url: str, partitions: int) -> BalanceView:
+    queries = StoreQueries(AsyncConnection(url), partitions)
+    try:
+        return await queries.balance(account_id)
+    finally:
+        await queries.close()
+
+
+def _ask(target: Target, account_id: str) -> Mapping[str, Any] | None:
+    """What the service's HTTP front end says of the account; None when there is none."""
+    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+    connection = HTTPConnection(target.http, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"/api/accounts/{quote(account_id, safe='')}/balance", headers=headers)
+        response = connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise NoStoreError(f"the service at {target.http} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if response.status == HTTPStatus.NOT_FOUND:
+        return None
+    if response.status != HTTPStatus.OK:
+        raise NoStoreError(f"the service at {target.http} answers {response.status}: {answer.get('message')}")
+    return answer

@@ -1,0 +1,201 @@
+"""Records that refer to each other: holds and reservations, transaction records and ledger entries.
+
+From their owners they are found through indexes. What no index names, an orphan, only a walk over the names
+of all records can find.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from app.domain.ledger import BrokenChain, LedgerEntry, unseal
+from app.domain.records import TransactionRecord
+from app.domain.reservations import HELD, Reservation
+from app.services.faults import StoreRefused
+from app.services.verification import (
+    Findings,
+    What,
+    check_held,
+    check_hold,
+    check_origin,
+    check_reserved,
+    differing,
+)
+from app.storage import codec, keys
+from app.storage.pictures import Picture, Records, hold_of
+from app.storage.plan import Plan
+
+CHUNK = 500
+"""Holds looked at in one call."""
+
+Item = TypeVar("Item")
+
+
+class Place(NamedTuple):
+    """A record's name, taken apart."""
+
+    name: str
+    partition: int
+    record_id: str
+
+
+class Held(NamedTuple):
+    """One hold as its account's index keeps it."""
+
+    account_id: str
+    reservation_id: str
+    raw: bytes
+
+
+class References:
+    """Checks that what a record names is there, and names it too."""
+
+    def __init__(self, records: Records, findings: Findings) -> None:
+        self._records = records
+        self._findings = findings
+
+    def check_holds(self, partition: int, picture: Picture) -> None:
+        """Every hold has its reservation and its time in the expiry index, and they add up."""
+        holds = [Held(owner, *hold) for owner, held in picture.holds.items() for hold in held.items()]
+        flawed: set[str] = set()
+        for chunk in _chunks(holds):
+            flawed |= self._check_holds(partition, picture, chunk)
+        unheld = picture.expiry.keys() - {hold.reservation_id for hold in holds}
+        for chunk_of_ids in _chunks(sorted(unheld)):
+            flawed |= self._check_unheld(partition, picture, chunk_of_ids)
+        for account_id, account in picture.accounts.items():
+            if account_id not in flawed:
+                where = keys.account(partition, account_id)
+                self._findings.add(check_reserved(account, picture.held(account_id), where))
+
+    def check_reservations(self) -> int:
+        """Every HELD reservation is among the holds of its account; how many reservations there are."""
+        count = 0
+        for places in self._scan(keys.RESERVATIONS):
+            count += len(places)
+            self._check_held(places)
+        return count
+
+    def check_transactions(self, broken: set[str], on_records: Callable[[int], None]) -> None:
+        """Every transaction record names the entry of that transaction, unless its account is `broken`."""
+        for places in self._scan(keys.TRANSACTIONS):
+            self._check_origins(places, broken)
+            on_records(len(places))
+
+    def _check_holds(self, partition: int, picture: Picture, holds: list[Held]) -> set[str]:
+        """The accounts whose holds are wrong. One that has ended since the picture is not looked at."""
+        plan = Plan()
+        for hold in holds:
+            plan.read("HGET", keys.holds(partition, hold.account_id), hold.reservation_id)
+            plan.read("GET", keys.reservation(partition, hold.reservation_id))
+        replies = self._records.read(plan)[1]
+        return {
+            hold.account_id
+            for hold, now, record in zip(holds, replies[::2], replies[1::2], strict=True)
+            if now == hold.raw and self._is_flawed(partition, picture, hold, record)
+        }
+
+    def _is_flawed(self, partition: int, picture: Picture, held: Held, record: bytes | None) -> bool:
+        account_id, reservation_id, raw = held
+        place = _place(partition, reservation_id)
+        found = list(self._reservations([place], [record]))
+        if not found:
+            return True
+        hold, due = hold_of(raw), picture.expiry.get(reservation_id)
+        where = f"{keys.holds(partition, account_id)} {reservation_id}"
+        schedule = f"{keys.reservation_expiry(partition)} {reservation_id}"
+        return self._findings.add(
+            check_hold(account_id, hold, found[0][1], where)
+            or differing(What.EXPIRY_DIFFERS, schedule, hold.expires_at, due, account_id)
+        )
+
+    def _check_unheld(self, partition: int, picture: Picture, ids: list[str]) -> set[str]:
+        """The accounts that lack a hold whose time the expiry index still has."""
+        places = [_place(partition, reservation_id) for reservation_id in ids]
+        flawed = set()
+        for (name, _, reservation_id), reservation in self._reservations(places, self._get(places)):
+            if reservation and self._findings.add(check_held(reservation, is_held=False, where=name)):
+                flawed.add(reservation.account_id)
+            else:
+                schedule = f"{keys.reservation_expiry(partition)} {reservation_id}"
+                due = picture.expiry[reservation_id]
+                self._findings.add(differing(What.EXPIRY_DIFFERS, schedule, None, due))
+        return flawed
+
+    def _check_held(self, places: list[Place]) -> None:
+        """A record names its account, so it takes a second read to see both at one moment."""
+        found = self._reservations(places, self._get(places))
+        held = [
+            (place, reservation) for place, reservation in found if reservation and reservation.status == HELD
+        ]
+        plan = Plan()
+        for place, reservation in held:
+            plan.read("HGET", keys.holds(place.partition, reservation.account_id), place.record_id)
+            plan.read("GET", place.name)
+        replies = self._records.read(plan)[1]
+        is_held = {place: hold is not None for (place, _), hold in zip(held, replies[::2], strict=True)}
+        for place, now in self._reservations(is_held, replies[1::2]):
+            if now:
+                self._findings.add(check_held(now, is_held=is_held[place], where=place.name))
+
+    def _check_origins(self, places: list[Place], broken: set[str]) -> None:
+        found = [each for each in self._transactions(places) if each[1].account_id not in broken]
+        plan = Plan()
+        for place, record in found:
+            ledger = keys.ledger(place.partition, record.account_id, keys.segment_of(record.seq))
+            plan.read("LRANGE", ledger, *keys.places_of(record.seq))
+        for (place, record), elements in zip(found, self._records.read(plan)[1], strict=True):
+            entry = _entry_among(elements, record.seq)
+            self._findings.add(check_origin(place.record_id, record, entry, place.name))
+
+    def _reservations(
+        self, places: Iterable[Place], raws: Iterable[bytes | None]
+    ) -> Iterator[tuple[Place, Reservation | None]]:
+        """The reservations; those that cannot be read are reported instead."""
+        for place, raw in zip(places, raws, strict=True):
+            try:
+                yield place, codec.reservation(raw)
+            except StoreRefused as refused:
+                self._findings.add(differing(What.RESERVATION_UNREADABLE, place.name, None, str(refused)))
+
+    def _transactions(self, places: list[Place]) -> Iterator[tuple[Place, TransactionRecord]]:
+        for place, raw in zip(places, self._get(places), strict=True):
+            try:
+                record = codec.transaction(raw)
+            except StoreRefused as refused:
+                self._findings.add(differing(What.TRANSACTION_UNFOUNDED, place.name, None, str(refused)))
+            else:
+                if record:
+                    yield place, record
+
+    def _get(self, places: list[Place]) -> list[bytes | None]:
+        plan = Plan()
+        for place in places:
+            plan.read("GET", place.name)
+        return self._records.read(plan)[1]
+
+    def _scan(self, prefix: str) -> Iterator[list[Place]]:
+        for names in self._records.scan(prefix):
+            taken_apart = ((name, keys.place_in(name)) for name in dict.fromkeys(names))
+            yield [Place(name, *place) for name, place in taken_apart if place]
+
+
+def _place(partition: int, reservation_id: str) -> Place:
+    return Place(keys.reservation(partition, reservation_id), partition, reservation_id)
+
+
+def _chunks(items: list[Item]) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk
+
+
+def _entry_among(elements: list[bytes], seq: int) -> LedgerEntry | None:
+    for element in elements:
+        try:
+            _, entry = unseal(element)
+        except BrokenChain:
+            continue
+        if entry.seq == seq:
+            return entry
+    return None

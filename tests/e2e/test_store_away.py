@@ -1,0 +1,82 @@
+"""A store that does not answer: reads show what was known last, and say so; everything heals by itself."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import redis
+
+from app.rpc.gen import balance_pb2 as pb
+from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
+from tests.support.service import RunningService
+
+
+@contextmanager
+def frozen_store(service: RunningService) -> Iterator[None]:
+    """Stop the store's process as a machine that hangs would, and let it go on at the end."""
+    with redis.Redis.from_url(service.redis_url) as client:
+        pid = client.info("server")["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def get(service: RunningService, path: str) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body."""
+    connection = HTTPConnection(service.http, timeout=20)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {service.token}"})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def wait_until_ready(service: RunningService) -> None:
+    deadline = time.monotonic() + 20
+    while get(service, "/api/ready")[0] != 200:
+        assert time.monotonic() < deadline, "the service did not heal"
+        time.sleep(0.05)
+
+
+def test_reads_outlive_the_store(service: RunningService) -> None:
+    """Both front ends answer from what they answered before, marked stale; what they never saw is away."""
+    known, unknown = uuid4().hex, uuid4().hex
+    with grpc.insecure_channel(service.grpc) as channel, ThreadPoolExecutor() as threads:
+        stub = BalanceServiceStub(channel)
+        stub.EnsureAccount(pb.EnsureAccountRequest(account_id=known, initial_balance=5), timeout=10)
+        # Given: both front ends have shown the account.
+        fresh = stub.GetBalance(pb.GetBalanceRequest(account_id=known), timeout=10)
+        assert get(service, f"/api/accounts/{known}/balance")[0] == 200
+
+        # If: the store hangs.
+        with frozen_store(service):
+            old = stub.GetBalance.future(pb.GetBalanceRequest(account_id=known), timeout=20)
+            none = stub.GetBalance.future(pb.GetBalanceRequest(account_id=unknown), timeout=20)
+            paths = [f"/api/accounts/{known}/balance", f"/api/accounts/{unknown}/balance", "/api/ready"]
+            answers = threads.map(lambda path: get(service, path), paths)
+
+            # Expect: old values, marked; and no values made up.
+            assert (fresh.stale, old.result().stale) == (False, True)
+            assert (old.result().balance, old.result().version) == (fresh.balance, fresh.version)
+            assert old.result().as_of.endswith("Z")
+            assert dict(old.trailing_metadata()) == {"balance-stale": "1"}
+            assert none.code() is grpc.StatusCode.UNAVAILABLE
+            shown, missing, ready = answers
+            assert (shown[0], shown[1]["balance-stale"], shown[2]["balance"]) == (200, "true", 5)
+            assert (missing[0], missing[1]["retry-after"]) == (503, "1")
+            assert (ready[0], ready[2]["ready"]) == (503, False)
+
+        # Expect: nothing needs a hand once it is back.
+        wait_until_ready(service)
+        assert not stub.GetBalance(pb.GetBalanceRequest(account_id=known), timeout=10).stale
