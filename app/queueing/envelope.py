@@ -47,6 +47,9 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message_timestamp: int = 0
 
 
+# Beside what is no JSON or has another shape: text that is no UTF-8 (a ValueError), and nesting without end.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(WireMessage).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -90,7 +93,7 @@ def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, e
         if len(message.args) != 1 or not 1 <= len(message.args[0]) <= MESSAGE_COMMANDS:
             raise ValueError(f"a message carries 1 to {MESSAGE_COMMANDS} commands")
         raws = [bytes(raw) for raw in message.args[0]]
-    except (ValueError, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         works = [Work(raw=_text(entry.payload), poison=f"undecodable message: {error}")]
     else:
         reply_to = next(filter(None, map(_reply_to, raws)), "")
@@ -127,7 +130,7 @@ def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int)
         check_command(command, envelope.key)
         if route(command, partitions) != partition:
             raise ValueError(f"command does not belong to partition {partition}")
-    except (ValueError, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         work.poison = f"undecodable command: {error}"
         return work
     work.request = Request(
@@ -154,7 +157,7 @@ def _read(raw: bytes) -> tuple[Envelope, Command]:
 def _reply_to(raw: bytes) -> str:
     try:
         return _decode_envelope(raw).reply_to
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return ""
 
 

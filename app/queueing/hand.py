@@ -37,16 +37,15 @@ class Hand:
             had = self._owned.get(partition)
             if had is None or had.lease.epoch != now.lease.epoch:
                 self._drop(partition)
-                for lane in Lane:
-                    self._cursors[partition, lane] = START
-                    self._careful_left[partition, lane] = CAREFUL_COMMANDS if now.careful_until else 0
+                self._begin(partition, now)
         self._owned = owned
 
     def rewind(self) -> None:
         """Drop everything in hand and read every queue from its beginning again."""
         self._entries.clear()
         self._heads.clear()
-        self._cursors = dict.fromkeys(self._cursors, START)
+        for partition, owned in self._owned.items():
+            self._begin(partition, owned)
 
     def cursors(self) -> dict[Stream, str]:
         """Where to read on, for the streams that have nothing in hand."""
@@ -110,6 +109,11 @@ class Hand:
         if not entries:
             del self._entries[stream]
         del self._heads[stream]
+
+    def _begin(self, partition: int, owned: Owned) -> None:
+        for lane in Lane:
+            self._cursors[partition, lane] = START
+            self._careful_left[partition, lane] = CAREFUL_COMMANDS if owned.careful_until else 0
 
     def _drop(self, partition: int) -> None:
         for lane in Lane:

@@ -136,9 +136,9 @@ class Chain:
         self.entries += 1
         return entry
 
-    def missing(self, where: str) -> Finding:
-        """The finding that the ledger ends here, where another entry should stand."""
-        place = self._next_seq(NO_ENTRY)
+    def missing(self, where: str, head: int) -> Finding:
+        """The finding that the ledger ends here, before it comes to `head`."""
+        place = self._next_seq(head)
         return self._finding(What.ENTRY_MISSING, where, place, entry_id(self.account_id, place), None)
 
     def surplus(self, where: str, elements: int) -> Finding:
@@ -152,9 +152,8 @@ class Chain:
     def _altered(self, element: bytes, why: str, where: str) -> Finding:
         stored, _, canonical = element.partition(b" ")
         expected, found = stored.decode(errors="replace"), checksum(canonical)
-        return self._finding(
-            What.ENTRY_ALTERED, where, self._next_seq(NO_ENTRY), expected, found if found != expected else why
-        )
+        place = self._next_seq(0 if b'"seq":0,' in canonical else 1)
+        return self._finding(What.ENTRY_ALTERED, where, place, expected, found if found != expected else why)
 
     def _finding(self, what: What, where: str, seq: int, expected: Value, found: Value) -> Finding:
         return Finding(

@@ -17,6 +17,7 @@ from app.services.verification import (
     OF_LEDGERS,
     TOTALS,
     Chain,
+    Finding,
     Findings,
     Report,
     What,
@@ -71,7 +72,7 @@ class Auditor:
         self._expected = self._totals()[ENTRIES]
         self._find_tables()
         for partition in range(self._partitions):
-            self._audit(partition)
+            self.audit_partition(partition)
         self._references.check_transactions(self._broken, self._count_transactions)
         reservations = self._references.check_reservations()
         totals = self._totals()
@@ -92,7 +93,8 @@ class Auditor:
             omitted=self._findings.omitted,
         )
 
-    def _audit(self, partition: int) -> None:
+    def audit_partition(self, partition: int) -> list[Finding]:
+        """Audit one partition, but for records that no index names; all findings so far."""
         picture = self._picture(partition)
         for account_id, why in picture.unreadable.items():
             where = keys.account(partition, account_id)
@@ -105,6 +107,7 @@ class Auditor:
         self._compare_totals(partition, picture, walks)
         self._accounts += len(picture.accounts)
         self._table_deficits -= sum(chips for chips in picture.seats if chips < 0)
+        return self._findings.all()
 
     def _compare_totals(self, partition: int, picture: Picture, walks: list[Walk]) -> None:
         doubtful = _doubtful(picture, walks)

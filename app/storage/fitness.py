@@ -5,9 +5,10 @@ Looked at when a process starts, and again whenever the server was out of sight 
 
 import logging
 import secrets
+from contextlib import suppress
 from typing import Any, Protocol
 
-from app.services.faults import StoreUnfit
+from app.services.faults import StoreRefused, StoreUnfit
 from app.storage import keys, library
 
 LAYOUT_VERSION = "1"
@@ -83,14 +84,24 @@ def _weak_memory(caller: Caller) -> list[str]:
 
 
 def _check_library(caller: Caller) -> None:
-    found = caller.call("FUNCTION", "LIST", "LIBRARYNAME", library.LIBRARY, "WITHCODE")
-    if not found:
-        caller.call("FUNCTION", "LOAD", library.source())
-        return
-    fields = found[0]
-    code = dict(zip(fields[::2], fields[1::2], strict=True))[b"library_code"].decode()
+    code = _loaded_library(caller)
+    if code is None:
+        with suppress(StoreRefused):  # another process was faster: what it loaded is looked at below
+            caller.call("FUNCTION", "LOAD", library.source())
+        code = _loaded_library(caller)
+    if code is None:
+        raise StoreUnfit(f"the store takes no function library; {library.LIBRARY} is needed")
     if library.digest(code) != library.digest(library.source()):
         raise StoreUnfit(f"the store has another function library under the name {library.LIBRARY}")
+
+
+def _loaded_library(caller: Caller) -> str | None:
+    found = caller.call("FUNCTION", "LIST", "LIBRARYNAME", library.LIBRARY, "WITHCODE")
+    if not found:
+        return None
+    fields = found[0]
+    code: bytes = dict(zip(fields[::2], fields[1::2], strict=True))[b"library_code"]
+    return code.decode()
 
 
 def _check_layout(caller: Caller, partitions: int, seen_commits: int) -> int:

@@ -50,7 +50,7 @@ class Walk:
     @property
     def left(self) -> int:
         """How many entries are still ahead."""
-        return self.account.seq - self.chain.seq if self.intact else 0
+        return max(self.account.seq - self.chain.seq, 0) if self.intact else 0
 
     @property
     def cost(self) -> int:
@@ -107,19 +107,20 @@ class LedgerWalker:
         if elements and elements[0].startswith(chain.checksum.encode()):
             del elements[0]  # where a walk goes on, the entry it stands on is read once more
         entries: list[LedgerEntry] = []
-        flaw = None
-        while chain.seq < last and not flaw:
-            if len(entries) == len(elements):
-                flaw = chain.missing(where)
+        flaw: Finding | None = None
+        for element in elements:
+            if chain.seq >= last:
                 break
-            step = chain.follow(elements[len(entries)], where)
+            step = chain.follow(element, where)
             if isinstance(step, Finding):
                 flaw = step
-            else:
-                entries.append(step)
-                walk.sums[step.type] += step.amount
+                break
+            entries.append(step)
+            walk.sums[step.type] += step.amount
         surplus = len(elements) - len(entries)
-        if not flaw and surplus and last < head:
+        if not flaw and chain.seq < last:
+            flaw = chain.missing(where, head)
+        elif not flaw and surplus and last < head:
             flaw = chain.surplus(where, surplus)
         walk.intact = not self._findings.add(flaw)
         return entries
@@ -137,8 +138,15 @@ class LedgerWalker:
             try:
                 record = codec.transaction(raw)
             except StoreRefused as refused:
-                what, where = What.TRANSACTION_DIFFERS, name
-                self._findings.add(differing(what, where, entry.entry_id, str(refused), entry.account_id))
+                unreadable = Finding(
+                    what=What.TRANSACTION_DIFFERS,
+                    where=name,
+                    account_id=entry.account_id,
+                    seq=entry.seq,
+                    expected=entry.entry_id,
+                    found=str(refused),
+                )
+                self._findings.add(unreadable)
             else:
                 self._findings.add(check_transaction(entry, record, name))
 

@@ -8,33 +8,43 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
+from typing import Any
 
 from ops.bench.cpu import CpuClock
-from ops.bench.load import Measured, closed_loop
+from ops.bench.load import Measured, closed_loop, open_loop
 
 ACCOUNTS = 1_000
 
 
 @dataclass(slots=True, frozen=True)
 class Row:
-    """One line of the table: who is called, and how."""
+    """One line of the table: who is called, how, and the row of the echo it is compared with."""
 
     name: str
-    service: bool
-    in_flight: int
-    accounts: int
+    load: Callable[..., Coroutine[Any, Any, Measured]]
+    floor: str = ""
 
 
+ECHO_64 = "bare grpc.aio echo, 64 in flight"
+ECHO_256 = "bare grpc.aio echo, 256 in flight"
+ECHO_1 = "bare grpc.aio echo, 1 in flight"
+SPREAD_64 = "deposits, 64 in flight, 1,000 accounts"
 ROWS = (
-    Row("bare grpc.aio echo, 64 in flight", False, 64, ACCOUNTS),
-    Row("deposits, 64 in flight, 1,000 accounts", True, 64, ACCOUNTS),
-    Row("deposits, 64 in flight, one hot account", True, 64, 1),
-    Row("bare grpc.aio echo, 1 in flight", False, 1, ACCOUNTS),
-    Row("deposits, 1 in flight, 1,000 accounts", True, 1, ACCOUNTS),
+    Row(ECHO_64, partial(closed_loop, in_flight=64, accounts=ACCOUNTS)),
+    Row(SPREAD_64, partial(closed_loop, in_flight=64, accounts=ACCOUNTS), ECHO_64),
+    Row("deposits, 64 in flight, one hot account", partial(closed_loop, in_flight=64, accounts=1), ECHO_64),
+    Row(ECHO_256, partial(closed_loop, in_flight=256, accounts=ACCOUNTS)),
+    Row("deposits, 256 in flight", partial(closed_loop, in_flight=256, accounts=ACCOUNTS), ECHO_256),
+    Row(ECHO_1, partial(closed_loop, in_flight=1, accounts=ACCOUNTS)),
+    Row("deposits, 1 in flight", partial(closed_loop, in_flight=1, accounts=ACCOUNTS), ECHO_1),
+    Row("deposits, idle: 1 call/s", partial(open_loop, rate=1, accounts=ACCOUNTS)),
+    Row("deposits, open loop at 500/s", partial(open_loop, rate=500, accounts=ACCOUNTS)),
+    Row("deposits, open loop at 2,000/s", partial(open_loop, rate=2_000, accounts=ACCOUNTS)),
 )
 
 
@@ -56,41 +66,32 @@ def measure(rounds: int, seconds: float) -> tuple[dict[str, list[Measured]], dic
     """Every row, `rounds` times, one after the other; and the CPU each kind of process used per command."""
     found: dict[str, list[Measured]] = defaultdict(list)
     with started("ops.bench.echo") as (port, _), started("app.cli", "up", "--ephemeral") as (line, up):
-        targets = {False: f"127.0.0.1:{port}", True: json.loads(line)["grpc"]}
-        for in_flight in (64, 1):  # fill the accounts, warm everything up
-            asyncio.run(
-                closed_loop(targets[True], in_flight=in_flight, accounts=ACCOUNTS, seconds=seconds / 2)
-            )
+        echo, service = f"127.0.0.1:{port}", json.loads(line)["grpc"]
+        asyncio.run(closed_loop(service, in_flight=64, accounts=ACCOUNTS, seconds=seconds))  # warm up
         clock = CpuClock(up.pid)
         for _ in range(rounds):
             for row in ROWS:
                 with clock.counting(row.name):
-                    measured = asyncio.run(
-                        closed_loop(
-                            targets[row.service],
-                            in_flight=row.in_flight,
-                            accounts=row.accounts,
-                            seconds=seconds,
-                        )
-                    )
-                found[row.name].append(measured)
-        spread = ROWS[1].name
-        commands = sum(measured.calls for measured in found[spread])
-        return found, {name: used * 1_000 / commands for name, used in clock.used[spread].items()}
+                    target = service if row.name.startswith("deposits") else echo
+                    found[row.name].append(asyncio.run(row.load(target, seconds=seconds)))
+        commands = sum(measured.calls for measured in found[SPREAD_64])
+        return found, {name: used * 1_000 / commands for name, used in clock.used[SPREAD_64].items()}
 
 
 def print_table(found: dict[str, list[Measured]], cpu: dict[str, float]) -> None:
-    """One table in Markdown; the ratio is to the echo with as many calls in flight, round by round."""
+    """One table in Markdown: medians over the rounds; the ratio to the echo is taken round by round."""
     print("| | calls/s | p50 ms | p99 ms | of the echo |")
     print("|---|---|---|---|---|")
-    echo: list[Measured] = []
     for row in ROWS:
         runs = found[row.name]
-        echo = echo if row.service else runs
-        ratio = median(mine.rate / floor.rate for mine, floor in zip(runs, echo, strict=True))
+        ratio = ""
+        if row.floor:
+            floors = found[row.floor]
+            of_echo = median(run.rate / floor.rate for run, floor in zip(runs, floors, strict=True))
+            ratio = f"{of_echo:.2f}"
         rate, p50, p99 = (median(getattr(run, name) for run in runs) for name in ("rate", "p50", "p99"))
-        print(f"| {row.name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {ratio:.2f} |")
-    shares = ", ".join(f"{name} {used:.3f} ms" for name, used in cpu.items())
+        print(f"| {row.name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {ratio} |")
+    shares = ", ".join(f"{name} {used:.3f} ms" for name, used in sorted(cpu.items()))
     print(f"\nCPU per command at 64 in flight over 1,000 accounts: {shares}.")
 
 

@@ -1,0 +1,43 @@
+"""Every ground for the suites: the twin, the packaged server, and redis-server where it is on the PATH."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.grounds import Ground, RealGround, RedisStore, TwinGround
+from tests.support.store import RealStore
+
+REDIS_SERVER = shutil.which("redis-server")
+GROUNDS = ["memory", "valkey", *(["redis"] if REDIS_SERVER else [])]
+
+
+@pytest.fixture(scope="session")
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStore]:
+    """The session's redis-server: the oldest server that is supported is the one Debian ships."""
+    assert REDIS_SERVER is not None
+    store = RedisStore(tmp_path_factory.mktemp("redis"), Path(REDIS_SERVER))
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture(params=GROUNDS)
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """One empty server after the other."""
+    return TwinGround() if request.param == "memory" else _real_ground(request)
+
+
+@pytest.fixture(params=GROUNDS[1:])
+def real_ground(request: pytest.FixtureRequest) -> RealGround:
+    """One empty real server after the other."""
+    return _real_ground(request)
+
+
+def _real_ground(request: pytest.FixtureRequest) -> RealGround:
+    if request.param == "valkey":
+        return RealGround(request.getfixturevalue("real_store"))
+    store: RealStore = request.getfixturevalue("redis_process")
+    store.empty()
+    return RealGround(store)

@@ -1,0 +1,85 @@
+"""Commands carried out on a store in this thread: appended, taken, decided and committed."""
+
+from collections.abc import Iterator
+from itertools import count
+
+from app.domain.commands import Command
+from app.domain.identifiers import partition_of
+from app.domain.outcomes import Answer
+from app.domain.policy import Policy
+from app.queueing.envelope import encode_message, open_message, route, seal
+from app.queueing.limits import MESSAGE_COMMANDS
+from app.services.execution import Execution
+from app.services.queue import Lane
+from app.services.work import Delivery, Unit
+from app.storage.backend import Backend
+from app.storage.store import BalanceStore
+
+PARTITIONS = 4
+REFUSAL_TTL_MS = 86_400_000
+LEASE_MS = 3_600_000
+
+Order = tuple[Command, str]
+"""A command and its idempotency key, "" for one that takes none."""
+
+
+def ids_in(partition: int, partitions: int = PARTITIONS) -> Iterator[str]:
+    """Account or table ids that belong to the partition."""
+    return (name for n in count() if partition_of(name := f"player-{n}", partitions) == partition)
+
+
+def id_in(partition: int, partitions: int = PARTITIONS) -> str:
+    """The first of these ids."""
+    return next(ids_in(partition, partitions))
+
+
+class Carrier:
+    """A worker that owns every partition for as long as nobody takes one from it by force."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        name: str = "carrier",
+        *,
+        policy: Policy | None = None,
+        refusal_ttl_ms: int = REFUSAL_TTL_MS,
+    ) -> None:
+        self.backend = backend
+        self.store = BalanceStore(backend, PARTITIONS, refusal_ttl_ms)
+        self._execution = Execution(self.store, policy or Policy())
+        _, leases = backend.acquire(name, list(range(PARTITIONS)), LEASE_MS, PARTITIONS)
+        self.epochs = {lease.partition: lease.epoch for lease in leases}
+        self._messages = count(1)
+
+    def deliver(self, *orders: Order, reply_to: str = "") -> Delivery:
+        """Queue the commands, of one partition, as one message, and take it in hand."""
+        (partition,) = {route(command, PARTITIONS) for command, _ in orders}
+        assert partition is not None
+        message_id = f"message-{next(self._messages)}"
+        envelopes = [
+            seal(command, key=key, command_id=f"{message_id}-{index}", remaining_ms=0, reply_to=reply_to)
+            for index, (command, key) in enumerate(orders)
+        ]
+        stream = (partition, Lane.INTERACTIVE)
+        (entry_id,) = self.backend.append([(stream, encode_message(envelopes, message_id))])
+        (entry,) = (
+            entry
+            for entry in self.backend.take({stream: "0-0"}, 1_000, 0)[stream]
+            if entry.entry_id == entry_id
+        )
+        return open_message(
+            entry,
+            partition=partition,
+            partitions=PARTITIONS,
+            lane=Lane.INTERACTIVE,
+            epoch=self.epochs[partition],
+        )
+
+    def carry_out(self, *orders: Order) -> list[Answer]:
+        """Queue and carry out the commands, of one partition, in one unit; their answers."""
+        messages = [
+            orders[first : first + MESSAGE_COMMANDS] for first in range(0, len(orders), MESSAGE_COMMANDS)
+        ]
+        unit = Unit([self.deliver(*message) for message in messages])
+        assert self._execution.run(unit) == frozenset()
+        return [answer for delivery in unit.deliveries for answer in delivery.answers]

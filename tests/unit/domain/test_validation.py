@@ -1,0 +1,128 @@
+"""What makes a command malformed: every way to get a field wrong names that field."""
+
+import pytest
+from msgspec.structs import replace
+
+from app.domain.amounts import MAX_CHIPS
+from app.domain.commands import (
+    KINDS,
+    CashOut,
+    Command,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    ExpireReservation,
+    Payout,
+    Release,
+    Reserve,
+    Withdraw,
+)
+from app.domain.validation import Malformed, check_account_id, check_command
+
+WELL_FORMED: list[Command] = [
+    EnsureAccount(account_id="alice"),
+    Deposit(account_id="alice", amount=1),
+    Withdraw(account_id="alice", amount=1),
+    Payout(account_id="alice", amount=1),
+    CashOut(account_id="alice", table_id="t1", amount=1),
+    Reserve(account_id="alice", table_id="t1", amount=1),
+    Commit(reservation_id="r1"),
+    Release(reservation_id="r1"),
+    ExpireReservation(reservation_id="r1"),
+]
+
+BAD_IDS = ["a/b", "a b", " a", "a\n", "$house", "$house-007", "a|b", "{7}", "é", "x" * 129, "", 7, True, None]
+BAD_AMOUNTS = [0, -1, MAX_CHIPS + 1, -MAX_CHIPS, True, 1.0, 0.5, "1", None]
+BAD_TEXTS = ["x" * 256, "a\nb", "a\x00", "\x7f", "a\u2028b", "\ud800", 7, None]
+WRONG: dict[str, list[object]] = {
+    "account_id": BAD_IDS,
+    "table_id": BAD_IDS,
+    "hand_id": [bad for bad in BAD_IDS if bad != ""],
+    "reservation_id": ["", *BAD_TEXTS],
+    "amount": BAD_AMOUNTS,
+    "initial_balance": [bad for bad in BAD_AMOUNTS if bad is False or bad != 0],
+    "seat_id": [-1, 2**31, True, 1.0, "1", None],
+    "timeout_seconds": [-1, 86_401, True, 1.0, "1", None],
+    "type": ["", "DEPOSIT", "payout", "RAKE", None],
+    "source": BAD_TEXTS,
+    "reason": BAD_TEXTS,
+}
+RIGHT: dict[str, list[object]] = {
+    "account_id": ["a", "x" * 128, "A-Za-z0-9._:@-", "7", "..", "a@b.c:1"],
+    "table_id": ["a", "x" * 128, "A-Za-z0-9._:@-"],
+    "hand_id": ["", "a", "x" * 128],
+    "reservation_id": ["a", "no id of ours", "x" * 255],
+    "amount": [1, 2**31, MAX_CHIPS],
+    "initial_balance": [0, 1, MAX_CHIPS],
+    "seat_id": [0, 9, 2**31 - 1],
+    "timeout_seconds": [0, 1, 86_400],
+    "type": ["PAYOUT", "BONUS", "REFERRAL"],
+    "source": ["", "CARD", "x" * 255, "Grüße 🂡"],
+    "reason": ["", "left the table", "x" * 255],
+}
+CODES = {"account_id": "INVALID_ACCOUNT_ID", "amount": "INVALID_AMOUNT", "initial_balance": "INVALID_AMOUNT"}
+FIELDS = [(command, field) for command in WELL_FORMED for field in command.__struct_fields__]
+FIELD_NAMES = [f"{command.kind}.{field}" for command, field in FIELDS]
+
+
+def key_of(command: Command) -> str:
+    return "k" if command.keyed else ""
+
+
+def test_every_kind_of_command_is_looked_at() -> None:
+    """A new command, or a new field, is not forgotten here."""
+    assert {command.kind for command in WELL_FORMED} == set(KINDS)
+    assert {field for _, field in FIELDS} == set(WRONG) == set(RIGHT)
+
+
+@pytest.mark.parametrize(("command", "field"), FIELDS, ids=FIELD_NAMES)
+def test_a_malformed_field_is_named(command: Command, field: str) -> None:
+    """Types count too: a bool, a float or a text is no amount."""
+    for value in WRONG[field]:
+        with pytest.raises(Malformed) as malformed:
+            check_command(replace(command, **{field: value}), key_of(command))
+        assert malformed.value.field == field
+        assert malformed.value.code == CODES.get(field, "INVALID_REQUEST")
+        assert str(malformed.value).startswith(f"{field} ")
+
+
+@pytest.mark.parametrize(("command", "field"), FIELDS, ids=FIELD_NAMES)
+def test_a_well_formed_field_passes(command: Command, field: str) -> None:
+    """Up to both ends of its range."""
+    for value in RIGHT[field]:
+        check_command(replace(command, **{field: value}), key_of(command))
+
+
+KEYED = [command for command in WELL_FORMED if command.keyed]
+KEYLESS = [command for command in WELL_FORMED if not command.keyed]
+
+
+@pytest.mark.parametrize("command", KEYED, ids=lambda command: command.kind)
+def test_a_key_is_1_to_255_printable_characters(command: Command) -> None:
+    """Characters, not bytes; a missing key has a code of its own."""
+    for key in ("k", "x" * 255, "ä" * 255, "with space", "a|b", "🂡"):
+        check_command(command, key)
+    for key in ("x" * 256, "a\nb", "\t", "a\x00", "\x1f", "\x7f", "\x85", "\u200b", "\ud800"):
+        with pytest.raises(Malformed, match="idempotency_key must be 1 to 255 printable") as malformed:
+            check_command(command, key)
+        assert malformed.value.code == "INVALID_REQUEST"
+    with pytest.raises(Malformed, match="idempotency_key is missing") as malformed:
+        check_command(command, "")
+    assert malformed.value.code == "MISSING_IDEMPOTENCY_KEY"
+
+
+@pytest.mark.parametrize("command", KEYLESS, ids=lambda command: command.kind)
+def test_a_command_that_takes_no_key_is_given_none(command: Command) -> None:
+    """A caller who sends one believes in a promise that is not made."""
+    check_command(command, "")
+    with pytest.raises(Malformed, match=f"idempotency_key is not taken by {command.kind}"):
+        check_command(command, "k")
+
+
+def test_an_account_id_alone_is_looked_at_as_in_a_command() -> None:
+    """Reads take one without a command."""
+    for good in RIGHT["account_id"]:
+        check_account_id("account_id", good)
+    for bad in BAD_IDS:
+        with pytest.raises(Malformed):
+            check_account_id("account_id", bad)
