@@ -27,5 +27,8 @@ def declare_actors(broker: StreamsBroker, execution: Execution) -> "dramatiq.Act
         except StoreUnavailable as away:
             _log.warning("a unit is left in its queues: %s", away)
             unit.abandoned = True
+        except BaseException:
+            unit.abandoned = True  # Dramatiq takes it for done; what was not committed is still in its queue
+            raise
 
     return execute

@@ -19,6 +19,7 @@ from app.telemetry.logs import configure_logs
 from workers.actors import declare_actors
 
 EXIT_REFUSED = 2
+LOOK_SECONDS = 0.5
 STOP_WITHIN_MS = 11_000  # a unit may take 10 s, the supervisor waits for 15 s
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def main() -> int:
     parts = build(settings)
     worker = dramatiq.Worker(parts.broker, worker_timeout=READ_BLOCK_MS, worker_threads=1)
     worker.start()
-    stopping.wait()
+    while not stopping.wait(LOOK_SECONDS):
+        pass  # a signal may reach another thread; its handler runs when this one wakes
     _log.info("stopping: the unit in hand is finished, then the partitions are handed over")
     worker.stop(timeout=STOP_WITHIN_MS)
     parts.broker.close()

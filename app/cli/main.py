@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            click.echo(f"balance: the environment cannot be used:\n{error}", err=True)
+            click.echo(f"the environment cannot be used:\n{error}", err=True)
             ctx.exit(2)
 
 

@@ -64,7 +64,7 @@ def _unfit_store_refused() -> Iterator[None]:
     try:
         yield
     except StoreUnfit as error:
-        click.echo(f"balance: the store cannot be used: {error}", err=True)
+        click.echo(f"the store cannot be used: {error}", err=True)
         sys.exit(REFUSED)
 
 

@@ -73,6 +73,10 @@ class BrokenChain(ValueError):
     """An element that is not what its checksum, or its account, says."""
 
 
+class UnknownVersion(BrokenChain):
+    """An entry that a newer release has written: nothing is wrong with it, but it must not be guessed."""
+
+
 def entry_id(account_id: str, seq: int) -> str:
     """The id of an entry: its account and its place in that account's chain."""
     return f"{account_id}|{seq}"
@@ -91,7 +95,10 @@ def seal(entry: LedgerEntry) -> tuple[str, str]:
 
 
 def unseal(element: bytes) -> tuple[str, LedgerEntry]:
-    """The checksum and the entry of a stored element. Raises BrokenChain when they do not belong together."""
+    """The checksum and the entry of a stored element. Raises BrokenChain when they do not belong together.
+
+    An entry of another release raises UnknownVersion, a BrokenChain that is nobody's fault.
+    """
     digest, _, canonical = element.partition(b" ")
     if checksum(canonical).encode() != digest:
         raise BrokenChain("checksum does not match the entry")
@@ -100,5 +107,5 @@ def unseal(element: bytes) -> tuple[str, LedgerEntry]:
     except msgspec.MsgspecError as error:
         raise BrokenChain(f"unreadable entry: {error}") from error
     if entry.v != RECORD_VERSION:
-        raise BrokenChain(f"unknown entry version {entry.v}")
+        raise UnknownVersion(f"unknown entry version {entry.v}")
     return digest.decode(), entry

@@ -29,15 +29,17 @@ def stored_answer(state: State, request: Request) -> Answer | None:
         if record is not None:
             if record.fingerprint != request.fingerprint:
                 return _REUSED
-            return replace(answer_of_entry(state.entries[record.account_id, record.seq]), replayed=True)
+            entry = state.entries[record.account_id, record.seq]
+            if entry is None:  # its ledger is broken, and has frozen the account
+                return Answer(outcome=Outcome.ACCOUNT_FROZEN)
+            return replace(answer_of_entry(entry), replayed=True)
     return _stored_refusal(state.refusals[request.refusal_key], request)
 
 
 def _stored_refusal(refusal: RefusalRecord | None, request: Request) -> Answer | None:
     if refusal is None:
         return None
-    parked = refusal.answer.outcome is Outcome.DEAD_LETTERED
-    if not parked and refusal.fingerprint != request.fingerprint:
+    if refusal.fingerprint != request.fingerprint:
         return _REUSED
     return replace(refusal.answer, replayed=True)
 

@@ -49,7 +49,7 @@ class State:
     holds: dict[str, dict[str, Hold]] = field(default_factory=dict)
     reservations: dict[str, Reservation | None] = field(default_factory=dict)
     transactions: dict[str, TransactionRecord | None] = field(default_factory=dict)
-    entries: dict[tuple[str, int], LedgerEntry] = field(default_factory=dict)
+    entries: dict[tuple[str, int], LedgerEntry | None] = field(default_factory=dict)
     refusals: dict[RefusalKey, RefusalRecord | None] = field(default_factory=dict)
     in_play: dict[tuple[str, str], int] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)

@@ -71,14 +71,14 @@ class StreamsConsumer(Consumer):
         unit = None
         try:
             unit = self._next_unit()
-            desk.backoff = BACKOFF_FIRST_SECONDS
+            if unit is None:
+                desk.backoff = BACKOFF_FIRST_SECONDS
         except StoreUnfit as unfit:
             _log.critical("ALARM %s", unfit)
             self._stay_away(UNFIT_SECONDS)
         except BalanceFault as fault:
             _log.warning("the queue cannot be read: %s", fault)
-            self._stay_away(desk.backoff)
-            desk.backoff = min(desk.backoff * 2, BACKOFF_LAST_SECONDS)
+            self._back_off()
         except Exception:
             _log.exception("the consumer met a fault of ours")
             self._stay_away(BACKOFF_LAST_SECONDS)
@@ -108,10 +108,17 @@ class StreamsConsumer(Consumer):
         desk = self._desk
         try:
             if again or message.failed:
-                desk.suspect = True
+                self._back_off()
+            else:
+                desk.backoff = BACKOFF_FIRST_SECONDS
         finally:
             desk.ownership.working(since=None)
             desk.slot.release()
+
+    def _back_off(self) -> None:
+        desk = self._desk
+        self._stay_away(desk.backoff)
+        desk.backoff = min(desk.backoff * 2, BACKOFF_LAST_SECONDS)
 
     def _stay_away(self, seconds: float) -> None:
         self._desk.suspect = True

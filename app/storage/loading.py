@@ -1,6 +1,7 @@
 """Fills a State from the server: one call of the read function for all that a unit of work wants."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from app.domain.accounts import FROZEN, NO_ENTRY, Account, check_tail
 from app.domain.identifiers import partition_in, partition_of
-from app.domain.ledger import BrokenChain, LedgerEntry, unseal
+from app.domain.ledger import BrokenChain, LedgerEntry, UnknownVersion, unseal
 from app.domain.state import State
 from app.services.faults import StoreRefused
 from app.services.ports import Wanted
@@ -96,9 +97,10 @@ class Loader:
                 continue
             try:
                 check_tail(account, tail)
+            except UnknownVersion as unknown:
+                raise StoreRefused(f"account {account_id}: {unknown}") from unknown
             except BrokenChain as broken:
-                state.broken[account_id] = str(broken)
-                state.accounts[account_id] = replace(account, status=FROZEN)
+                _freeze(state, account_id, str(broken))
         return moved
 
 
@@ -137,19 +139,26 @@ def _put_holds(state: State, account_id: str, reply: Reply) -> None:
 
 
 def _put_entry(state: State, account_id: str, seq: int, reply: Reply) -> None:
-    state.entries[account_id, seq] = find_entry(reply, seq)
+    entry = state.entries[account_id, seq] = _find_entry(reply, seq)
+    if entry is None:
+        _freeze(state, account_id, f"entry {seq} is missing or broken")
 
 
-def find_entry(elements: list[bytes], seq: int) -> LedgerEntry:
-    """The entry `seq` among the elements read at `keys.places_of(seq)`."""
+def _find_entry(elements: list[bytes], seq: int) -> LedgerEntry | None:
+    """The entry `seq` among the elements read at `keys.places_of(seq)`, when it is whole."""
     for element in elements:
-        try:
+        with suppress(BrokenChain):
             entry = unseal(element)[1]
-        except BrokenChain as broken:
-            raise StoreRefused(f"ledger entry {seq}: {broken}") from broken
-        if entry.seq == seq:
-            return entry
-    raise StoreRefused(f"ledger entry {seq} is missing")
+            if entry.seq == seq:
+                return entry
+    return None
+
+
+def _freeze(state: State, account_id: str, reason: str) -> None:
+    account = state.accounts.get(account_id)
+    if account is not None and not account.frozen:
+        state.broken[account_id] = reason
+        state.accounts[account_id] = replace(account, status=FROZEN)
 
 
 def _whole(reply: Reply) -> int:

@@ -8,7 +8,7 @@ from app.domain.amounts import CURRENCY
 from app.domain.identifiers import partition_of
 from app.domain.outcomes import Answer, Outcome
 from app.domain.records import TransactionRecord
-from app.domain.reservations import HELD, Reservation
+from app.domain.reservations import COMMITTED, HELD, Reservation
 from app.services.changes import AccountChange, Changes
 from app.services.work import Delivery
 from app.storage import codec, keys
@@ -129,7 +129,9 @@ class Writing:
                 "ZADD", keys.reservation_expiry(partition), reservation.expires_at, reservation_id
             )
         else:
-            self.plan.write("SET", key, codec.encode(reservation), "PX", RESERVATION_KEPT_MS)
+            # A committed one is kept for ever: its id leads to a transaction that is.
+            life = () if reservation.status == COMMITTED else ("PX", RESERVATION_KEPT_MS)
+            self.plan.write("SET", key, codec.encode(reservation), *life)
             self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)
             self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
             self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)

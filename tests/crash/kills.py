@@ -15,7 +15,7 @@ from tests.support.service import RunningService
 
 WORKERS = 2
 LEAST_IN_FLIGHT = 32
-LEAST_QUEUED = 24
+LEAST_QUEUED = 40
 ANSWERED_WITHIN_SECONDS = 20.0
 
 

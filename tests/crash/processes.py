@@ -11,7 +11,7 @@ class Kind(Enum):
 
     WORKER = "workers.main"
     FRONT_END = "app.cli grpc"
-    STORE = "valkey-server"
+    STORE = "unixsocket"
 
 
 def pids(service: RunningService, kind: Kind) -> list[int]:

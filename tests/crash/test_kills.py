@@ -51,7 +51,7 @@ class Run:
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
 @pytest.mark.parametrize(
-    "kills", [3, *(pytest.param(10, marks=SOAK, id=f"10 kills, run {run} of 10") for run in range(1, 11))]
+    "kills", [3, *(pytest.param(10, marks=SOAK, id=f"10-in-run-{run}") for run in range(1, 11))]
 )
 def test_a_kill_loses_nothing_and_repeats_nothing(kind: Kind, kills: int) -> None:
     """Given load. If a process is killed at work, again and again. Expect each call to have its one effect.

@@ -14,7 +14,8 @@ from tests.support.load import ABANDONED, Load, all_answered, load_on, now_ms
 from tests.support.service import RunningService, balance, running_service
 
 STOPS = 3
-FREEZES = 2
+LATE_COMMITS = 2
+MOST_FREEZES = 6  # a worker may freeze between two units; most freezes find it in the middle of one
 ANSWERED_WITHIN_SECONDS = 10.0
 
 
@@ -42,7 +43,7 @@ async def _stop_workers(service: RunningService, seed: int) -> tuple[Load, list[
         load_on(service.grpc, seed, patience_seconds=None) as load,
     ):
         for _ in range(STOPS):
-            (pid,) = rng.sample(pids(service, Kind.WORKER), 1)
+            pid = rng.choice(pids(service, Kind.WORKER))
             await witness.shared_by(WORKERS)
             await work_in_hand(load, witness)
             before, in_flight = await witness.ownerships(), frozenset(load.in_flight)
@@ -63,7 +64,7 @@ def test_a_worker_that_froze_commits_nothing_when_it_thaws() -> None:
         verified = balance(service, "verify", "--json")
     sys.stdout.write(f"seed {seed}: {len(load.asked)} calls, {late_commits} late commits\n")
 
-    assert late_commits > 0
+    assert late_commits >= LATE_COMMITS
     assert load.checker.problems() == []
     assert {attempt.outcome for attempt in load.failures} <= {ABANDONED}
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -73,8 +74,8 @@ async def _freeze_workers(service: RunningService, seed: int) -> tuple[Load, int
     """The load, and how many commits were attempted under an epoch that was over."""
     rng, late_commits = Random(seed), 0
     async with Witness(service.redis_url) as witness, load_on(service.grpc, seed) as load:
-        for _ in range(FREEZES):
-            (pid,) = rng.sample(pids(service, Kind.WORKER), 1)
+        for _ in range(MOST_FREEZES):
+            pid = rng.choice(pids(service, Kind.WORKER))
             before = await witness.shared_by(WORKERS)
             await work_in_hand(load, witness)
             os.kill(pid, signal.SIGSTOP)
@@ -87,4 +88,6 @@ async def _freeze_workers(service: RunningService, seed: int) -> tuple[Load, int
                 any(epoch < epochs[partition] for partition, epoch in commit.items())
                 for commit in commits(lines)
             )
+            if late_commits >= LATE_COMMITS:
+                break
     return load, late_commits

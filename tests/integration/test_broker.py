@@ -56,14 +56,8 @@ def answers(store: RealStore, name: str = "the-test") -> list[tuple[str, list[An
 
 
 def balances(store: RealStore, *account_ids: str) -> list[int]:
-    found = read(
-        store.backend(), *(("HGET", keys.account(_home(each), each), "balance") for each in account_ids)
-    )
-    return [int(balance or 0) for balance in found]
-
-
-def _home(account_id: str) -> int:
-    return {ANNA: 1, BERT: 2}[account_id]
+    call, homes = store.backend().call, {ANNA: 1, BERT: 2}
+    return [int(call("HGET", keys.account(homes[each], each), "balance") or 0) for each in account_ids]
 
 
 # Producers
@@ -284,6 +278,7 @@ def test_a_store_that_forgot_its_functions_is_taught_them_again(
         real_store.backend().call("FUNCTION", "FLUSH")
         producer.send([deposit(ANNA, 1, "k2")])
         eventually(lambda: balances(real_store, ANNA) == [2])
+    assert read(real_store.backend(), ("HGETALL", keys.dead_letters(1))) == [[]], "no command is to blame"
 
 
 def test_a_worker_that_stops_leaves_its_partitions_free_and_clean(real_store: RealStore) -> None:

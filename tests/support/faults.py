@@ -65,7 +65,9 @@ def possible(kind: Kind) -> list[Fault]:
 class FaultPlan:
     """Which fault each step meets. `steps` counts all steps by kind, `met` are the faults so far."""
 
-    def __init__(self, at: Mapping[Step, Fault] | None = None, *, wait_ms: int = 3_000, late_ms: int = 30) -> None:
+    def __init__(
+        self, at: Mapping[Step, Fault] | None = None, *, wait_ms: int = 3_000, late_ms: int = 30
+    ) -> None:
         self.steps: Counter[Kind] = Counter()
         self.met: list[tuple[Step, Fault]] = []
         self._at = at or {}

@@ -9,17 +9,18 @@ import math
 import selectors
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pytest
 
 from app.queueing import broker, consumer, ownership
 from app.services import execution
 
+T = TypeVar("T")
 Condition = Callable[[], bool]
 
 
@@ -77,7 +78,7 @@ class Turns:
         self.failures: list[BaseException] = []
         self.posted = 0
         self.running: Thread | None = None
-        self.baton = threading.Semaphore(0)
+        self.baton = _taken_lock()
         self._choose = choose
         self._on_time = on_time
         self._waiting: list[Turn] = []
@@ -137,24 +138,28 @@ class Turns:
         if process.dead:
             raise Crashed
 
-    def run(self, until: Condition, within_ms: float) -> None:
+    def run(self, until: Condition, within_ms: int) -> None:
         """Hand out turns until the condition holds; fails when it does not in time."""
-        deadline = self.now + within_ms
-        self.loop.run_until_idle()
+        end = self.now + within_ms
         while not until():
-            assert self.now <= deadline, f"still not there after {within_ms} ms"
-            turns = [*self._waiting, Turn(OUTSIDE, self.loop.due, self.loop.run_until_idle)]
-            ready = [turn for turn in turns if turn.due(self.now) <= self.now]
-            if ready:
-                self._go(self._choose(ready))
-            else:
-                self.pass_time(math.ceil(min(turn.due(self.now) for turn in turns)) - self.now)
+            assert self.now < end, f"still not there after {within_ms} ms"
+            self._hand_out(end)
 
-    def run_for(self, milliseconds: float) -> None:
+    def run_for(self, milliseconds: int) -> None:
         """Hand out turns for that long."""
         end = self.now + milliseconds
-        self.post(milliseconds, lambda: None)
-        self.run(lambda: self.now >= end, within_ms=math.inf)
+        while self.now < end:
+            self._hand_out(end)
+
+    def _hand_out(self, end: int) -> None:
+        """The next turn, or time passes until there is one, at most to the end."""
+        self.loop.run_until_idle()
+        turns = [*self._waiting, Turn(OUTSIDE, self.loop.due, self.loop.run_until_idle)]
+        ready = [turn for turn in turns if turn.due(self.now) <= self.now]
+        if ready:
+            self._go(self._choose(ready))
+        else:
+            self.pass_time(math.ceil(min(end, *(turn.due(self.now) for turn in turns))) - self.now)
 
     def pass_time(self, milliseconds: int) -> None:
         """Move the clock."""
@@ -177,7 +182,7 @@ class Thread:
         self.ended = False
         self._turns = turns
         self._target = target
-        self._gate = threading.Semaphore(0)
+        self._gate = _taken_lock()
         threading.Thread(target=self._run, daemon=True, name=process.name).start()
 
     def resume(self) -> None:
@@ -208,6 +213,13 @@ class Thread:
             self._turns.baton.release()
 
 
+def _taken_lock() -> threading.Lock:
+    """A lock for handing over: the one who waits acquires it, another one releases it."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 class TurnsLoop(asyncio.SelectorEventLoop):
     """An event loop on the clock of turns. `due` is when its next timer is (ms)."""
 
@@ -235,6 +247,11 @@ class TurnsLoop(asyncio.SelectorEventLoop):
         if not self.is_closed():
             self.run_forever()
 
+    def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to its end what takes no turns."""
+        with self.exchanging():
+            return self.run_until_complete(work)
+
     def idle(self, timeout: float | None) -> None:
         self.due = math.inf if timeout is None else self._turns.now + timeout * 1000
         self.stop()
@@ -245,8 +262,7 @@ class TurnsLoop(asyncio.SelectorEventLoop):
             for task in tasks:
                 task.cancel()
             self.run_until_idle()
-        with self.exchanging():
-            self.run_until_complete(self.shutdown_default_executor())
+        self.complete(self.shutdown_default_executor())
         self.close()
 
     def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

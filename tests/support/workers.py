@@ -18,7 +18,6 @@ from app.services.queue import Lane
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
 from tests.support.carrying import PARTITIONS
-from tests.support.grounds import read
 from tests.support.store import RealStore
 from tests.support.waiting import eventually
 from workers.main import build
@@ -76,10 +75,14 @@ class WorkerProcess:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def stop(self, within_seconds: float = 15) -> int:
-        """Tell it to stop, and wait until it has; its exit code."""
-        self.signal(signal.SIGTERM)
+    def wait(self, within_seconds: float = 15) -> int:
+        """Return the exit code of the process when it has ended."""
         return self._process.wait(timeout=within_seconds)
+
+    def stop(self) -> int:
+        """Tell it to stop, and return its exit code when it has."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
@@ -123,8 +126,7 @@ def crew(store: RealStore, folder: Path) -> Iterator[Crew]:
 
 def owners(backend: ValkeyBackend) -> list[str]:
     """Who owns each partition, "" where nobody does."""
-    found = read(backend, *(("HGET", keys.partition(each), "owner") for each in range(PARTITIONS)))
-    return [(owner or b"").decode() for owner in found]
+    return [(backend.call("HGET", keys.partition(each), "owner") or b"").decode() for each in range(PARTITIONS)]
 
 
 def shares(backend: ValkeyBackend) -> list[int]:
@@ -141,6 +143,4 @@ def all_owned(backend: ValkeyBackend, by: int = 1) -> None:
 
 def waiting(backend: ValkeyBackend, partition: int, lane: Lane = Lane.INTERACTIVE) -> int:
     """How many messages are in a queue."""
-    (length,) = read(backend, ("XLEN", keys.queue(partition, lane)))
-    assert isinstance(length, int)
-    return length
+    return int(backend.call("XLEN", keys.queue(partition, lane)))

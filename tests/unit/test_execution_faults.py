@@ -128,19 +128,21 @@ def test_a_parked_command_harms_neither_the_rest_nor_the_order_of_its_account(
     assert len(scene.dead_letters(0)) == 1
 
 
-def test_a_commit_waits_for_the_reservation_that_met_a_fault(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("kind", "deposit", "buy_in"), [(Reserve, 20, 13), (Deposit, 13, 12)])
+def test_a_commit_waits_for_a_reservation_that_met_a_fault_or_waits_for_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, kind: type[Command], deposit: int, buy_in: int
 ) -> None:
     """It names only the reservation, whose account nobody knows before it is made."""
-    Bug(monkeypatch, Reserve, times=1)
+    bug = Bug(monkeypatch, kind, times=1)
     message = scene.send(
-        sealed(Deposit(account_id=ALICE, amount=20)),
-        sealed(Reserve(account_id=ALICE, table_id="t1", amount=13), "r"),
+        sealed(Deposit(account_id=ALICE, amount=deposit)),
+        sealed(Reserve(account_id=ALICE, table_id="t1", amount=buy_in), "r"),
         sealed(Commit(reservation_id=reservation_id(ALICE, "r"))),
     )
     scene.owner().work()
+    assert bug.met == 1
     assert [answer.outcome for answer in scene.answers(message)] == [Outcome.OK] * 3
-    assert scene.amounts(ALICE) == [20, -13]
+    assert scene.amounts(ALICE) == [deposit, -buy_in]
 
 
 def test_a_parked_key_answers_with_its_dead_letter_until_ops_clear_it(

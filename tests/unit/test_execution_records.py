@@ -129,7 +129,6 @@ def test_a_broken_ledger_freezes_its_account_and_harms_no_other(
     assert alarm.getMessage().startswith(f"ALARM account {ALICE} is frozen: its ledger is broken: ")
 
 
-@pytest.mark.xfail(strict=True, reason="the unreadable entry is refused by the store, and the command parked")
 def test_a_replay_from_a_broken_tail_freezes_the_account_too(caplog: pytest.LogCaptureFixture) -> None:
     """The retry of the very command whose entry is broken: the alarm must not wait for another command."""
     scene = Scene()

@@ -27,6 +27,11 @@ class Report:
     chips_found: int
 
     @property
+    def calls_per_second(self) -> float:
+        """Of the whole run, from the first account opened to the last look."""
+        return self.tally.calls / self.seconds
+
+    @property
     def good(self) -> bool:
         """True when every call ended as it must and no chip was made or lost."""
         return not self.tally.errors and self.chips_expected == self.chips_found
@@ -39,7 +44,7 @@ class Report:
             "players": self.players,
             "seconds": round(self.seconds, 3),
             "calls": {method: dict(tally.outcomes[method]) for method in sorted(tally.outcomes)},
-            "callsPerSecond": round(tally.calls / self.seconds, 1),
+            "callsPerSecond": round(self.calls_per_second, 1),
             "p50Ms": round(tally.percentile(0.50), 2),
             "p99Ms": round(tally.percentile(0.99), 2),
             "retries": tally.retries,

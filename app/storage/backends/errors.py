@@ -15,7 +15,7 @@ _AWAY = (
     exceptions.NoPermissionError,
     OSError,
 )
-_AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING", "READONLY", "OOM", "ERR Function not found")
+_AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING", "READONLY", "OOM", "Function not found")
 
 
 def translate(error: Exception) -> BalanceFault:

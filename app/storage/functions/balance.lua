@@ -14,7 +14,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:transactions:{NNN}|ID          string  where an applied change stands; the idempotency record
   balance:transactions:by-account:{NNN}|ID|TYPE       list    ledger places of that type
   balance:transactions:idempotency:{NNN}|OP|ID|HASH   string  an outcome that sticks to its key; expires
-  balance:reservations:{NNN}|ID          string  reservation; 30 days after its end it expires
+  balance:reservations:{NNN}|ID          string  reservation; kept 30 days when it ends without a buy-in
   balance:reservations:by-account:{NNN}|ID            hash    held reservations: `amount|expiry`
   balance:reservations:expiry:{NNN}      zset    held reservations by expiry time
   balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play

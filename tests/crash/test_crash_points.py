@@ -1,0 +1,166 @@
+"""Every step to the server, one after the other, meets every fault; after each all promises must hold.
+
+The steps are those of a short evening without faults, counted while it runs: two workers of which one is
+replaced, a front end, a job, and every kind of command.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from app.domain.commands import (
+    CashOut,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    ExpireReservation,
+    Payout,
+    Release,
+    Reserve,
+    Withdraw,
+)
+from app.domain.identifiers import derive_id
+from app.domain.outcomes import Answer
+from app.services.changes import DeadLetter
+from app.storage import keys
+from app.storage.plan import Plan
+from tests.support.callers import Caller
+from tests.support.faults import FaultPlan
+from tests.support.harness import Ask, Letter, Order, World, world_of
+from tests.support.playing_fields import PARTITIONS, Field
+from tests.support.proof import problems
+from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
+
+DAVE, ERIN, NOBODY = named("dave", 3), named("erin", 3), named("nobody", 1)
+ACCOUNTS = (ALICE, ANNA, BOB, CAROL, DAVE, ERIN, NOBODY)
+HOUR = 3_600
+DISTURBED_AFTER_MS = 900
+
+PAYOUTS = {
+    DAVE: Ask(Payout(account_id=DAVE, amount=70), "win-dave"),
+    ERIN: Ask(Payout(account_id=ERIN, amount=20, type="BONUS"), "win-erin"),
+}
+UNKNOWN = f'{{"v":1,"commandId":"newer-0","kind":"Blind","payload":{{"accountId":"{DAVE}"}}}}'
+FROM_A_NEWER_RELEASE = (
+    f'{{"queue_name":"balance","actor_name":"execute","args":[[{UNKNOWN}]],"message_id":"newer"}}'
+)
+
+
+Disturbance = Callable[[World], None]
+
+
+class Evening:
+    """Callers of all kinds, and what they were answered."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._callers = {account_id: Caller(world, account_id) for account_id in ACCOUNTS}
+
+    @property
+    def answers(self) -> list[tuple[Ask, Answer]]:
+        return [answer for caller in self._callers.values() for answer in caller.answers]
+
+    def run(self, disturbance: Disturbance) -> None:
+        """From the first call to the last look."""
+        world = self._world
+        world.start_job(Order("payouts", list(PAYOUTS.values())), Letter(3, FROM_A_NEWER_RELEASE))
+        world.turns.post(DISTURBED_AFTER_MS, partial(disturbance, world))
+        world.run(self._alice(), self._anna(), self._bob(), self._carol(), self._nobody())
+        world.run(*map(self._winner, PAYOUTS))
+        world.run(*(caller.look() for caller in self._callers.values()))
+
+    async def _alice(self) -> None:
+        """Several commands in one message, a buy-in, a refusal that sticks, and all of it again."""
+        caller, buy_in = self._callers[ALICE], reservation_id(ALICE, "r")
+        deposit, too_much = Deposit(account_id=ALICE, amount=50), Withdraw(account_id=ALICE, amount=500)
+        await caller.ask(EnsureAccount(account_id=ALICE, initial_balance=100))
+        await caller.ask_at_once(
+            Ask(deposit, "d"),
+            Ask(Withdraw(account_id=ALICE, amount=30), "w"),
+            Ask(Reserve(account_id=ALICE, table_id="t", amount=60, timeout_seconds=HOUR), "r"),
+        )
+        await caller.ask(Commit(reservation_id=buy_in))
+        await asyncio.sleep(1)
+        await caller.ask(CashOut(account_id=ALICE, table_id="t", amount=75), "c")
+        await caller.ask(too_much, "too much")
+        await caller.ask_at_once(
+            Ask(deposit, "d"), Ask(Deposit(account_id=ALICE, amount=51), "d"), Ask(too_much, "too much")
+        )
+        await caller.ask(Commit(reservation_id=buy_in))
+        await caller.ask(Release(reservation_id=buy_in))
+        await caller.ask(EnsureAccount(account_id=ALICE, initial_balance=1))
+
+    async def _anna(self) -> None:
+        """Her account shares its partition with Alice's: their commands travel in one message."""
+        caller = self._callers[ANNA]
+        await caller.ask(EnsureAccount(account_id=ANNA))
+        await caller.ask(Deposit(account_id=ANNA, amount=5, source="REFERRAL"), "d")
+
+    async def _bob(self) -> None:
+        """A hold that is refused, and one that is given back."""
+        caller, buy_in = self._callers[BOB], reservation_id(BOB, "r")
+        await caller.ask(Deposit(account_id=BOB, amount=10), "d")
+        await caller.ask(Reserve(account_id=BOB, table_id="t", amount=11, timeout_seconds=HOUR), "too much")
+        await caller.ask(Reserve(account_id=BOB, table_id="t", amount=8, timeout_seconds=HOUR), "r")
+        await caller.ask(ExpireReservation(reservation_id=buy_in))
+        await asyncio.sleep(1)
+        await caller.ask(Release(reservation_id=buy_in))
+        await caller.ask(Commit(reservation_id=buy_in))
+
+    async def _carol(self) -> None:
+        """A hold that nobody ends until its time is over."""
+        caller, buy_in = self._callers[CAROL], reservation_id(CAROL, "r")
+        await caller.ask(Deposit(account_id=CAROL, amount=40, source="BONUS"), "d")
+        await caller.ask(Reserve(account_id=CAROL, table_id="u", amount=40), "r")
+        await asyncio.sleep(1)
+        await caller.ask(ExpireReservation(reservation_id=buy_in))
+        await caller.ask(Release(reservation_id=buy_in))
+
+    async def _nobody(self) -> None:
+        """An account that does not exist."""
+        caller = self._callers[NOBODY]
+        await caller.ask_at_once(
+            Ask(Withdraw(account_id=NOBODY, amount=1), "w"),
+            Ask(CashOut(account_id=NOBODY, table_id="t", amount=1), "c"),
+            Ask(Reserve(account_id=NOBODY, table_id="t", amount=1), "r"),
+        )
+        await caller.ask(Commit(reservation_id=derive_id(1, "Reserve", NOBODY, "r")))
+
+    async def _winner(self, account_id: str) -> None:
+        """Has the payout told once more that the job has queued."""
+        answer = await self._callers[account_id].ask(*PAYOUTS[account_id])
+        assert answer.replayed
+
+
+def play(field: Field, disturbance: Disturbance, plan: FaultPlan) -> list[object]:
+    """One evening under a plan; what its callers were told. Whatever is wrong with it fails."""
+    with world_of(field, plan) as world:
+        evening = Evening(world)
+        evening.run(disturbance)
+        found = problems(world, ACCOUNTS)
+        assert not found, found
+        assert_parked_once_for_each_delivery(world)
+        return [told(*answered) for answered in evening.answers]
+
+
+def told(ask: Ask, answer: Answer) -> object:
+    """What must be the same whatever fails: not the time, and not whether it was the first to be given."""
+    match ask.command:
+        case EnsureAccount():
+            return ask, answer.outcome, answer.balance
+        case ExpireReservation():
+            return ask, answer.outcome
+    return ask, msgspec.structs.replace(answer, timestamp=0, replayed=False)
+
+
+def assert_parked_once_for_each_delivery(world: World) -> None:
+    """The letter from a newer release is kept whole for ops, and is the only one."""
+    plan = Plan()
+    for partition in range(PARTITIONS):
+        plan.read("HGETALL", keys.dead_letters(partition))
+    raws = [raw for pairs in world.field.tool.read(plan)[1] for raw in pairs[1::2]]
+    letters = [msgspec.json.decode(raw, type=DeadLetter) for raw in raws]
+    assert {letter.raw for letter in letters} == {UNKNOWN}
+    assert len(letters) == len(world.arrivals["newer-0"])

@@ -1,0 +1,39 @@
+"""A worker in which a deposit to certain accounts does something to its process.
+
+python -m tests.support.odd_worker ACCOUNT... ends itself on a deposit to one of the accounts. With `--freeze`
+it stops itself instead, once, between loading and committing, until SIGCONT.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+from app.domain import decide as deciding
+from app.domain.commands import Deposit
+from app.domain.rules import accounts
+from app.domain.rules.case import Case
+from app.domain.state import Decision
+from workers.main import main
+
+
+def make_odd(account_ids: set[str], *, freeze: bool) -> None:
+    """Put another rule in the place of the deposit's."""
+    frozen = False
+
+    def deposit(case: Case, command: Deposit) -> Decision:
+        nonlocal frozen
+        if command.account_id in account_ids and not freeze:
+            os._exit(9)
+        if command.account_id in account_ids and not frozen:
+            frozen = True
+            # To this very thread: sent to the process, it would run on until another thread has stopped it.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        return accounts.deposit(case, command)
+
+    deciding._RULES[Deposit] = deposit
+
+
+if __name__ == "__main__":
+    make_odd({name for name in sys.argv[1:] if name != "--freeze"}, freeze="--freeze" in sys.argv)
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What must hold once a simulated world has come to rest: judged from the records, and all that was told."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from app.domain.identifiers import partition_of
+from app.domain.ledger import unseal
+from app.domain.outcomes import Answer, Outcome
+from app.storage import keys
+from app.storage.auditing import Auditor
+from app.storage.plan import Plan
+from tests.support.harness import World
+from tests.support.playing_fields import PARTITIONS
+
+_decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
+
+# What is not kept under a key: the same command may be decided anew.
+_PASSING = frozenset({Outcome.DROPPED, Outcome.EXPIRED, Outcome.HOLD_LIMIT})
+
+
+def problems(world: World, accounts: Iterable[str]) -> list[str]:
+    """Everything that is wrong; the accounts are all that were asked for."""
+    return [
+        *world.checker.problems(),
+        *_unlike_answers(world),
+        *(problem for account_id in accounts for problem in _out_of_order(world, account_id)),
+        *map(str, Auditor(world.field.records(), PARTITIONS).run().findings),
+    ]
+
+
+def _unlike_answers(world: World) -> Iterator[str]:
+    """A key got two different answers, or what it asked for was carried out twice, or never."""
+    given: dict[str, list[Answer]] = defaultdict(list)
+    for entry in world.results():
+        for message_id, answers in _decode_answers(entry.payload):
+            for envelope, answer in zip(world.queued[message_id].envelopes, answers, strict=True):
+                if envelope.get("key") and answer.outcome not in _PASSING:
+                    given[_identity(envelope)].append(answer)
+    for identity, answers in given.items():
+        if len({_without_replay(answer) for answer in answers}) > 1:
+            yield f"{identity} was answered {answers}"
+        first = [answer for answer in answers if not answer.replayed]
+        if len(first) != 1 and answers[0].outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
+            yield f"{identity} was decided {len(first)} times: {answers}"
+
+
+def _identity(envelope: dict[str, Any]) -> str:
+    return json.dumps([envelope["kind"], envelope["key"], envelope["payload"]], sort_keys=True)
+
+
+def _without_replay(answer: Answer) -> bytes:
+    return msgspec.json.encode(msgspec.structs.replace(answer, replayed=False))
+
+
+def _out_of_order(world: World, account_id: str) -> Iterator[str]:
+    """A command was applied before one that was queued earlier, or twice."""
+    partition = partition_of(account_id, PARTITIONS)
+    plan = Plan()
+    plan.read("LRANGE", keys.ledger(partition, account_id, 0), 0, -1)
+    entries = [unseal(element)[1] for element in world.field.tool.read(plan)[1][0]]
+    if len({entry.transaction_id for entry in entries}) < len(entries):
+        yield f"{account_id}: a transaction was applied twice"
+    lanes = {
+        envelope["commandId"]: message.lane
+        for message in world.queued.values()
+        for envelope in message.envelopes
+    }
+    latest: dict[str, int] = defaultdict(lambda: -1)
+    for entry in entries:
+        command_id = entry.command_id or ""
+        lane = lanes[command_id]
+        later = [place for place in world.arrivals[command_id] if place > latest[lane]]
+        if not later:
+            yield f"{account_id}: {command_id} was applied out of order"
+            return
+        latest[lane] = later[0]
