@@ -22,7 +22,7 @@ from app.cli.target import Target, find_target, target_options
 from app.config import Settings
 
 _UNREACHABLE = 2
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = 3.0
 _REFRESH_SECONDS = 0.25
 # A front end that was started again is to be found before calls give up (see `caller`).
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))

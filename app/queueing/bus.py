@@ -19,7 +19,7 @@ from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
 from app.queueing.envelope import encode_message, route, seal
 from app.services.faults import BalanceFault, DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
-from app.services.queue import CommandLog, Lane
+from app.services.queue import CommandLog, Entry, Lane
 from app.services.submission import DEFAULT_TIMEOUT_MS
 
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
@@ -214,8 +214,15 @@ class Bus:
             self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
             for entry in entries:
                 self._cursor = entry.entry_id
-                for message_id, answers in _decode_answers(entry.payload):
-                    self._answer(message_id, answers)
+                self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        """Give out the answers of one entry. One that cannot be read must not end the listening."""
+        try:
+            for message_id, answers in _decode_answers(entry.payload):
+                self._answer(message_id, answers)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.error("answers cannot be read, their callers will time out: %s", error)
 
     def _answer(self, message_id: str, answers: list[Answer]) -> None:
         sent = self._finish(message_id)

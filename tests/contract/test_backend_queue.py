@@ -106,8 +106,8 @@ def test_an_empty_queue_is_waited_for_no_longer_than_asked(ground: Ground) -> No
     assert backend.take({FAST: START}, 10, 0) == {}
     at_once = time.monotonic() - began
     assert backend.take({FAST: START, OTHER: START}, 10, 60) == {}
-    assert 0.06 <= time.monotonic() - began < 1.0
-    assert at_once < 0.05
+    assert 0.06 <= time.monotonic() - began < 2.0
+    assert at_once < 0.5
 
 
 def test_no_queues_are_not_waited_for(ground: Ground) -> None:

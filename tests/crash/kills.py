@@ -76,8 +76,8 @@ async def work_in_hand(load: Load, witness: Witness) -> frozenset[str]:
 
 async def kill_one(service: RunningService, kind: Kind, load: Load, witness: Witness, rng: Random) -> Kill:
     """Kill a process of that kind at work; return when the calls in flight are answered and all is owned."""
-    pid = rng.choice(pids(service, kind))
     before = await witness.shared_by(WORKERS)
+    pid = rng.choice(pids(service, kind))
     queued = await work_in_hand(load, witness)
     in_flight = frozenset(load.in_flight)
     os.kill(pid, signal.SIGKILL)

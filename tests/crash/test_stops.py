@@ -43,8 +43,8 @@ async def _stop_workers(service: RunningService, seed: int) -> tuple[Load, list[
         load_on(service.grpc, seed, patience_seconds=None) as load,
     ):
         for _ in range(STOPS):
-            pid = rng.choice(pids(service, Kind.WORKER))
             await witness.shared_by(WORKERS)
+            pid = rng.choice(pids(service, Kind.WORKER))
             await work_in_hand(load, witness)
             before, in_flight = await witness.ownerships(), frozenset(load.in_flight)
             os.kill(pid, signal.SIGTERM)
@@ -75,8 +75,8 @@ async def _freeze_workers(service: RunningService, seed: int) -> tuple[Load, int
     rng, late_commits = Random(seed), 0
     async with Witness(service.redis_url) as witness, load_on(service.grpc, seed) as load:
         for _ in range(MOST_FREEZES):
-            pid = rng.choice(pids(service, Kind.WORKER))
             before = await witness.shared_by(WORKERS)
+            pid = rng.choice(pids(service, Kind.WORKER))
             await work_in_hand(load, witness)
             os.kill(pid, signal.SIGSTOP)
             await witness.left({each.owner for each in before})

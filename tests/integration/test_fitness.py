@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.services.faults import StoreUnfit
+from app.services.faults import StoreUnavailable, StoreUnfit
+from app.services.queue import Lane
 from app.storage import fitness, keys, library
 from app.storage.backends.valkey import ValkeyBackend
-from tests.support.grounds import write
+from tests.support.grounds import plan_of, read, write
 from tests.support.store import RealStore
 
 PARTITIONS = 4
@@ -193,6 +194,27 @@ def test_the_store_keeps_its_id(backend: ValkeyBackend) -> None:
     store_id = backend.call("HGET", keys.META, "storeId")
     check(backend)
     assert backend.call("HGET", keys.META, "storeId") == store_id
+
+
+def test_a_full_store_loses_no_owner_and_writes_nothing(backend: ValkeyBackend) -> None:
+    """
+    If the store reaches its memory limit
+    Expect every write of records refused as a whole, before it begins, and told as a store that is away;
+    reads that go on, owners that keep, hand over and take partitions; and all well when there is room.
+    """
+    taken = plan_of(("HSET", "a hash", "field", "value"), ("SET", "a string", "text"))
+    backend.call("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="OutOfMemory"):
+        backend.commit(taken)
+    with pytest.raises(StoreUnavailable, match="OutOfMemory"):
+        backend.append([((0, Lane.BULK), "a message")])
+    assert read(backend, ("GET", "a string"), ("XLEN", keys.queue(0, Lane.BULK))) == [None, 0]
+    _, (lease,) = backend.acquire("anna", [0], 60_000, 1)
+    assert backend.renew("anna", {0: lease.epoch}, 60_000) == ([], ["anna"])
+    assert backend.mark(0, lease.epoch, Lane.BULK, "place") == 1
+    backend.release("anna", {0: lease.epoch}, leave=True)
+    backend.call("CONFIG", "SET", "maxmemory", 2**29)
+    assert backend.commit(taken) == []
 
 
 def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:

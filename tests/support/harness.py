@@ -74,7 +74,8 @@ class Queued(NamedTuple):
 class Front:
     """One front-end process. `gone` is done when it has crashed."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, process: Process, bus: Bus) -> None:
+        self.process = process
         self.bus = bus
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -151,12 +152,24 @@ class World:
 
     def replace_worker(self) -> None:
         """Have the oldest worker stop in good order, and a new one begin."""
-        self._oldest_worker().stopping = True
-        self.start_worker()
+        for worker in self._oldest_worker():
+            worker.stopping = True
+            self.start_worker()
 
     def kill_worker(self) -> None:
         """Kill the oldest worker."""
-        self._oldest_worker().crash()
+        for worker in self._oldest_worker():
+            worker.crash()
+
+    def freeze_worker(self, milliseconds: int) -> None:
+        """Have the oldest worker stand still, wherever it is."""
+        for worker in self._oldest_worker():
+            worker.frozen_until = self.turns.now + milliseconds
+
+    def kill_front(self) -> None:
+        """Kill the front end."""
+        if self.front is not None:
+            self.front.process.crash()
 
     def start_job(self, *orders: Order | Letter) -> None:
         """A process that queues all this, and begins again from the first if it crashes."""
@@ -165,8 +178,8 @@ class World:
         self._jobs_left = 1
         self.turns.start(process, partial(self._send, process, orders))
 
-    def _oldest_worker(self) -> Process:
-        return next(worker for worker in self.workers if not worker.dead and not worker.stopping)
+    def _oldest_worker(self) -> list[Process]:
+        return [worker for worker in self.workers if not worker.dead and not worker.stopping][:1]
 
     def _work(self, process: Process) -> None:
         line = Line(self.turns, process, "worker", self._plan)
@@ -223,7 +236,7 @@ class World:
             log = FaultyCommandLog(self.field.command_log(), line, self._note_arrival)
             bus = Bus(log, partitions=PARTITIONS, max_waiting=1_000)
             bus.start()
-            self.front = Front(bus)
+            self.front = Front(process, bus)
             self.fronts.append(self.front)
 
         self.turns.loop.create_task(open_front())

@@ -22,7 +22,7 @@ def declare(url: str, partitions: int) -> "dramatiq.Actor[[Envelopes], None]":
 
     @dramatiq.actor(broker=broker, queue_name="balance", actor_name="execute")
     def execute(envelopes: Envelopes) -> None:
-        raise NotImplementedError("workers carry this out")
+        raise AssertionError("workers carry this out")
 
     return execute
 

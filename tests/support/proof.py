@@ -33,19 +33,24 @@ def problems(world: World, accounts: Iterable[str]) -> list[str]:
 
 
 def _unlike_answers(world: World) -> Iterator[str]:
-    """A key got two different answers, or what it asked for was carried out twice, or never."""
-    given: dict[str, list[Answer]] = defaultdict(list)
+    """A key got two different answers, or was decided anew when its command came again.
+
+    The first answer may be missing: a message that is carried out command by command is answered as a whole,
+    and its worker may have died in between.
+    """
+    given: dict[str, dict[str, Answer]] = defaultdict(dict)
     for entry in world.results():
         for message_id, answers in _decode_answers(entry.payload):
             for envelope, answer in zip(world.queued[message_id].envelopes, answers, strict=True):
                 if envelope.get("key") and answer.outcome not in _PASSING:
-                    given[_identity(envelope)].append(answer)
-    for identity, answers in given.items():
-        if len({_without_replay(answer) for answer in answers}) > 1:
-            yield f"{identity} was answered {answers}"
-        first = [answer for answer in answers if not answer.replayed]
-        if len(first) != 1 and answers[0].outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
-            yield f"{identity} was decided {len(first)} times: {answers}"
+                    given[_identity(envelope)][envelope["commandId"]] = answer
+    for identity, by_command in given.items():
+        told = list(by_command.values())
+        if len({_without_replay(answer) for answer in told}) > 1:
+            yield f"{identity} was answered {told}"
+        first = [answer for answer in told if not answer.replayed]
+        if len(first) > 1 and first[0].outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
+            yield f"{identity} was decided {len(first)} times: {told}"
 
 
 def _identity(envelope: dict[str, Any]) -> str:

@@ -141,6 +141,7 @@ class Turns:
     def run(self, until: Condition, within_ms: int) -> None:
         """Hand out turns until the condition holds; fails when it does not in time."""
         end = self.now + within_ms
+        self.loop.run_until_idle()
         while not until():
             assert self.now < end, f"still not there after {within_ms} ms"
             self._hand_out(end)
@@ -148,12 +149,12 @@ class Turns:
     def run_for(self, milliseconds: int) -> None:
         """Hand out turns for that long."""
         end = self.now + milliseconds
+        self.loop.run_until_idle()
         while self.now < end:
             self._hand_out(end)
 
     def _hand_out(self, end: int) -> None:
         """The next turn, or time passes until there is one, at most to the end."""
-        self.loop.run_until_idle()
         turns = [*self._waiting, Turn(OUTSIDE, self.loop.due, self.loop.run_until_idle)]
         ready = [turn for turn in turns if turn.due(self.now) <= self.now]
         if ready:

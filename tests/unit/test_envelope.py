@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.amounts import MAX_CHIPS
@@ -56,6 +56,7 @@ def opened(payload: str | bytes, partition: int = HOME) -> Delivery:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_command_arrives_as_it_was_sent(kind: type[Command], data: st.DataObject) -> None:
     """Kind, fields, key, ids, reply address and deadline; the clock is that of the entry's arrival."""
@@ -228,12 +229,14 @@ def test_a_message_that_cannot_be_read_is_one_poison(payload: bytes) -> None:
     assert work.raw == readable(payload)
 
 
+@settings(deadline=None)
 @given(payload=st.binary() | st.text().map(str.encode))
 def test_no_entry_can_raise(payload: bytes) -> None:
     """Whatever somebody wrote into the stream."""
     assert all(work.parking_reason for work in opened(payload).works)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_damage_to_an_entry_can_raise(data: st.DataObject) -> None:
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.commands import EnsureAccount
@@ -221,6 +221,7 @@ def test_partitions_take_turns_at_being_first(queues: Queues) -> None:
     assert {partition: served.count(partition) for partition in "012"} == {"0": 6, "1": 6, "2": 6}
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_message_comes_once_in_the_order_of_its_queue(data: st.DataObject) -> None:
     """

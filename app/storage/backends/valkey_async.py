@@ -35,6 +35,13 @@ LISTEN_SECONDS = 2.0
 _pack = msgspec.msgpack.Encoder().encode
 
 
+def _heed_cancellation() -> None:
+    """Raise the cancellation that redis-py's `wait_for` swallows before Python 3.12 when it has just sent."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class AsyncConnection:
     """One connection; calls take turns. An exchange that fails, or takes too long, closes it."""
 
@@ -61,6 +68,7 @@ class AsyncConnection:
                 raise Unavailable(str(error)) from error
             try:
                 await connection.send_packed_command(connection.pack_commands(commands))
+                _heed_cancellation()
                 return [await self._read_one() for _ in commands]
             except BaseException as error:
                 await connection.disconnect(nowait=True)

@@ -1,0 +1,112 @@
+"""Random evenings by seed: what callers ask, which steps fail, who is killed or frozen, and who goes first.
+
+The same seed makes the same evening on the same code.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from random import Random
+
+from app.domain.commands import CashOut, Commit, Deposit, EnsureAccount, Payout, Release, Reserve, Withdraw
+from app.domain.outcomes import Answer
+from tests.support.callers import Caller
+from tests.support.faults import RandomFaults
+from tests.support.harness import Ask, Order, World, world_of
+from tests.support.playing_fields import Field
+from tests.support.proof import problems
+from tests.support.scene import ALICE, ANNA, BOB, CAROL, named
+
+PLAYERS = (ALICE, ANNA, BOB, CAROL)
+WINNERS = (named("dave", 3), named("erin", 3))
+HOUR = 3_600
+EVENTS_WITHIN_MS = 4_000
+
+
+@dataclass
+class Evening:
+    """What came of a seed: everything that is wrong, and how much there was to go wrong."""
+
+    problems: list[str]
+    steps: int
+    faults: int
+    answers: list[tuple[Ask, Answer]]
+
+
+def play(seed: int, field: Field) -> Evening:
+    """The evening of this seed."""
+    rng = Random(seed)
+    plan = RandomFaults(Random(rng.random()), every=rng.choice((8, 20, 50)), most=rng.randint(1, 6))
+    with world_of(field, plan, workers=rng.choice((2, 3)), choose=Random(rng.random()).choice) as world:
+        callers = [_Player(world, account_id, Random(rng.random())) for account_id in (*PLAYERS, *WINNERS)]
+        payouts = {
+            account_id: Ask(Payout(account_id=account_id, amount=rng.randint(1, 99)), "win")
+            for account_id in WINNERS
+        }
+        world.start_job(*(Order(f"pay-{name}", [payouts[name]] * rng.randint(1, 2)) for name in WINNERS))
+        _disturb(world, rng)
+        world.run(*(caller.play() for caller in callers[: len(PLAYERS)]))
+        world.run(*(caller.ask(*payouts[caller.account_id]) for caller in callers[len(PLAYERS) :]))
+        world.run(*(caller.look() for caller in callers))
+        return Evening(
+            problems(world, (*PLAYERS, *WINNERS)),
+            plan.steps.total(),
+            len(plan.met),
+            [answer for caller in callers for answer in caller.answers],
+        )
+
+
+def _disturb(world: World, rng: Random) -> None:
+    """Plan some events that do not wait for a step."""
+    events = (
+        world.kill_worker,
+        world.replace_worker,
+        world.kill_front,
+        partial(world.freeze_worker, rng.choice((300, 2_500, 11_000))),
+    )
+    for _ in range(rng.randint(0, 3)):
+        world.turns.post(rng.randrange(EVENTS_WITHIN_MS), rng.choice(events))
+
+
+class _Player(Caller):
+    """What one account does, by chance but repeatably."""
+
+    def __init__(self, world: World, account_id: str, rng: Random) -> None:
+        super().__init__(world, account_id)
+        self._rng = rng
+        self._keys = count(1)
+        self._asked: list[Ask] = []
+
+    async def play(self) -> None:
+        """Some changes, alone or several at once, with looks, repetitions and pauses between them."""
+        await self.ask(EnsureAccount(account_id=self.account_id, initial_balance=100))
+        for _ in range(self._rng.randint(2, 4)):
+            asks = [self._change() for _ in range(self._rng.choice((1, 1, 2, 3)))]
+            self._asked += asks
+            for answer in await self.ask_at_once(*asks):
+                if answer.reservation_id and answer.ok:
+                    await self._finish(answer.reservation_id)
+            await asyncio.sleep(self._rng.choice((0, 0.01, 0.5)))
+            if self._rng.random() < 0.3:
+                await self.ask(*self._rng.choice(self._asked))
+            if self._rng.random() < 0.3:
+                await self.look()
+
+    async def _finish(self, reservation_id: str) -> None:
+        end = self._rng.choice((Commit, Release))(reservation_id=reservation_id)
+        self._asked.append(Ask(end))
+        await self.ask(end)
+
+    def _change(self) -> Ask:
+        amount, key = self._rng.randint(1, 90), f"key-{next(self._keys)}"
+        kind = self._rng.choice((Deposit, Withdraw, CashOut, Reserve))
+        match kind.__name__:
+            case "CashOut":
+                return Ask(CashOut(account_id=self.account_id, amount=amount, table_id="t"), key)
+            case "Reserve":
+                reserve = Reserve(
+                    account_id=self.account_id, amount=amount, table_id="t", timeout_seconds=HOUR
+                )
+                return Ask(reserve, key)
+        return Ask(kind(account_id=self.account_id, amount=amount), key)
