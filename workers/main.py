@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-import threading
+import time
 
 import dramatiq
 
@@ -19,7 +19,7 @@ from app.telemetry.logs import configure_logs
 from workers.actors import declare_actors
 
 EXIT_REFUSED = 2
-LOOK_SECONDS = 0.5
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 STOP_WITHIN_MS = 11_000  # a unit may take 10 s, the supervisor waits for 15 s
 _log = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ def build(settings: Settings) -> WorkerParts:
 
 def main() -> int:
     """Work until SIGTERM or SIGINT; a second signal ends the process at once. The exit code."""
-    stopping = threading.Event()
-    _handle_signals(stopping)
+    # Blocked, and waited for: a handler might run in no thread at all while all of them wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_level, "worker")
-        if not _wait_for_store(settings, stopping):
+        if not _wait_for_store(settings):
             return 0
     except (SettingsError, StoreUnfit) as refusal:
         sys.stderr.write(f"worker: {refusal}\n")
@@ -53,32 +53,24 @@ def main() -> int:
     parts = build(settings)
     worker = dramatiq.Worker(parts.broker, worker_timeout=READ_BLOCK_MS, worker_threads=1)
     worker.start()
-    while not stopping.wait(LOOK_SECONDS):
-        pass  # a signal may reach another thread; its handler runs when this one wakes
+    signal.sigwait(STOP_SIGNALS)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _log.info("stopping: the unit in hand is finished, then the partitions are handed over")
     worker.stop(timeout=STOP_WITHIN_MS)
     parts.broker.close()
     return 0
 
 
-def _handle_signals(stopping: threading.Event) -> None:
-    def stop(signum: int, _frame: object) -> None:
-        if stopping.is_set():
-            os._exit(128 + signum)
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-
-
-def _wait_for_store(settings: Settings, stopping: threading.Event) -> bool:
+def _wait_for_store(settings: Settings) -> bool:
     """True when the store is there and fit; False when the process was told to stop before."""
-    while not stopping.is_set():
+    while not signal.sigpending() & STOP_SIGNALS:
         try:
             check_store(settings)
         except StoreUnavailable as away:
             _log.warning("waiting for the store: %s", away)
-            stopping.wait(BACKOFF_LAST_SECONDS)
+            time.sleep(BACKOFF_LAST_SECONDS)
         else:
             return True
     return False

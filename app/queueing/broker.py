@@ -3,6 +3,7 @@
 Nothing is delayed, retried or acknowledged here: a message leaves its stream in the commit that answers it.
 """
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from app.queueing.envelope import route_envelope
 from app.queueing.limits import QUEUE_NAME
 from app.queueing.ownership import Ownership
 from app.services.queue import Lane, PartitionQueue
+
+_log = logging.getLogger(__name__)
 
 
 class StreamsBroker(Broker):
@@ -86,6 +89,7 @@ class StreamsBroker(Broker):
     def forget(self, partitions: frozenset[int]) -> None:
         """A commit has told that these have another owner now."""
         if self._desk is not None and partitions:
+            _log.warning("partitions lost to another owner, a commit was refused: %s", sorted(partitions))
             self._desk.ownership.forget(partitions)
 
     def close(self) -> None:
@@ -104,7 +108,8 @@ class StreamsBroker(Broker):
 def route_message(message: Message[None], partitions: int) -> int:
     """The one partition of all envelopes in a message; raises ValueError when there is no such."""
     encode = dramatiq.get_encoder().encode
-    found = {route_envelope(encode(envelope), partitions) for envelope in message.args[0]}
+    envelopes = message.args[0] if message.args else ()
+    found = {route_envelope(encode(envelope), partitions) for envelope in envelopes}
     if len(found) != 1 or None in found:
         raise ValueError("the commands of one message must belong to one partition")
     return next(partition for partition in found if partition is not None)

@@ -55,7 +55,9 @@ class Execution:
                 return
             if times >= MAX_TRIES_ALONE:
                 work.condemn(f"its worker died {times - 1} times while it ran")
+            work.marked = times > 0
             self._settle([work])
+            work.marked = False
 
     def _settle(self, works: list[Work]) -> None:
         conflicts = 0

@@ -13,13 +13,15 @@ MAX_FAULTS = 2
 class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
-    `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far.
+    `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
+    while the store counts it as being tried alone.
     """
 
     raw: str
     request: Request | None = None
     poison: str = ""
     answer: Answer | None = None
+    marked: bool = False
     faults: list[str] = field(default_factory=list)
     delivery: "Delivery" = field(init=False)
     index: int = field(init=False)

@@ -107,6 +107,11 @@ def partition(number: int) -> str:
     return f"balance:partition:{{{number:03d}}}"
 
 
+def trying_field(lane: str) -> str:
+    """The field of a partition's hash that names the command being tried alone, and how often it was."""
+    return f"trying|{lane}"
+
+
 def place_in(name: str) -> tuple[int, str] | None:
     """Partition and id in the name of a record, `...{NNN}|ID`; None when it is no such name."""
     match = _RECORD.fullmatch(name)

@@ -30,6 +30,7 @@ class BalanceStore:
             writing.owned(partition, epoch)
         writing.changes(changes)
         writing.answers([delivery for delivery in deliveries if delivery.finished])
+        writing.tried([work for each in deliveries for work in each.works if work.marked and work.answer])
         failed = self._backend.commit(writing.finish())
         if not failed:
             for change in changes.accounts.values():

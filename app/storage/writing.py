@@ -10,7 +10,7 @@ from app.domain.outcomes import Answer, Outcome
 from app.domain.records import TransactionRecord
 from app.domain.reservations import COMMITTED, HELD, Reservation
 from app.services.changes import AccountChange, Changes
-from app.services.work import Delivery
+from app.services.work import Delivery, Work
 from app.storage import codec, keys
 from app.storage.plan import Plan
 
@@ -74,6 +74,12 @@ class Writing:
             self.plan.write("EXPIRE", key, RESULTS_KEPT_SECONDS)
         for key, entry_ids in removals.items():
             self.plan.write("XDEL", key, *entry_ids)
+
+    def tried(self, works: list[Work]) -> None:
+        """Commands that ran alone: their mark goes with their commit, for a later death is none of theirs."""
+        for work in works:
+            delivery = work.delivery
+            self.plan.write("HDEL", keys.partition(delivery.partition), keys.trying_field(delivery.lane))
 
     def finish(self) -> Plan:
         """The plan, complete: totals and the commit counter come last."""

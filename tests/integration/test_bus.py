@@ -2,81 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from app.bootstrap import check_store
-from app.domain.commands import Commit, Deposit
+from app.domain.commands import Commit
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
-from app.queueing.bus import Bus
 from app.services.faults import DeadlinePassed, Overloaded, Unavailable
-from app.services.queue import Lane, Stream
+from app.services.queue import Lane
 from app.storage import keys
-from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncCommandLog
 from tests.support.carrying import PARTITIONS, id_in
-from tests.support.grounds import read
+from tests.support.front_ends import FrontEnd, front_end, ledger_keys
 from tests.support.store import RealStore
 from tests.support.waiting import eventually, soon
-from tests.support.workers import a_worker, settings_for, waiting
+from tests.support.workers import a_worker, waiting
 
-ANNA = id_in(1)
-LONG_MS = 20_000
 AT_ONCE_SECONDS = 0.25
-
-pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-
-
-class WatchedLog(AsyncCommandLog):
-    """The real log; what was appended in each round trip is remembered."""
-
-    def __init__(self, store: RealStore) -> None:
-        super().__init__(store.url, partial(check_store, settings_for(store)))
-        self.rounds: list[list[tuple[Stream, str]]] = []
-
-    async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
-        self.rounds.append(messages)
-        return await super().append(messages)
-
-    @property
-    def sizes(self) -> list[int]:
-        """How many commands each message carried."""
-        return [len(msgspec.json.decode(text)["args"][0]) for each in self.rounds for _, text in each]
-
-
-class FrontEnd:
-    """A bus with its log, as one front-end process has them."""
-
-    def __init__(self, store: RealStore, max_waiting: int) -> None:
-        self.log = WatchedLog(store)
-        self.bus = Bus(self.log, partitions=PARTITIONS, max_waiting=max_waiting)
-
-    def deposit(
-        self, key: str, account_id: str = ANNA, amount: int = 1, timeout_ms: int = LONG_MS
-    ) -> "asyncio.Task[Answer]":
-        """A call in a task of its own, as a server would make it."""
-        command = Deposit(account_id=account_id, amount=amount)
-        return asyncio.create_task(self.bus.execute(command, key=key, timeout_ms=timeout_ms))
-
-
-@asynccontextmanager
-async def front_end(store: RealStore, max_waiting: int = 10_000) -> AsyncIterator[FrontEnd]:
-    """A running front end that has found the store."""
-    found = FrontEnd(store, max_waiting)
-    found.bus.start()
-    try:
-        await soon(lambda: found.bus.available)
-        yield found
-    finally:
-        await found.bus.close()
-        await found.log.close()
 
 
 @pytest.fixture
@@ -86,12 +29,6 @@ def own_store(tmp_path: Path) -> Iterator[RealStore]:
     store.start().empty()
     yield store
     store.stop()
-
-
-def ledger_keys(backend: ValkeyBackend, account_id: str = ANNA, partition: int = 1) -> list[str]:
-    """The keys of the account's deposits, in the order in which they were applied."""
-    (elements,) = read(backend, ("LRANGE", keys.ledger(partition, account_id, 0), 0, -1))
-    return [msgspec.json.decode(element.partition(b" ")[2])["idempotencyKey"] for element in elements]
 
 
 # Batches
@@ -262,75 +199,6 @@ def test_a_call_that_is_cancelled_after_it_was_sent_harms_nobody(real_store: Rea
     asyncio.run(scenario())
 
 
-# Slots
-
-
-def test_a_lost_answer_closes_a_partition_for_a_second_and_no_longer(real_store: RealStore) -> None:
-    """
-    Given a message that is not answered
-    Expect that the next call waits for its slot, and is sent when the slot is given up.
-    """
-
-    async def scenario() -> None:
-        async with front_end(real_store) as front:
-            calls = [front.deposit("first", timeout_ms=3_000)]
-            began = time.monotonic()
-            await soon(lambda: len(front.log.sizes) == 1)
-            calls.append(front.deposit("second", timeout_ms=3_000))
-            await soon(lambda: len(front.log.sizes) == 2)
-            assert limits.SLOT_SECONDS == 1.0
-            assert 0.9 <= time.monotonic() - began < 2.0
-            for call in calls:
-                call.cancel()
-
-    asyncio.run(scenario())
-
-
-def test_so_many_messages_are_on_their_way_and_no_more(
-    real_store: RealStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Given a partition that does not answer at all
-    Expect a bound on what piles up in its queue, and that one answer, late as it is, makes room.
-    """
-    monkeypatch.setattr(limits, "SLOT_SECONDS", 0.02)
-
-    async def scenario() -> None:
-        async with front_end(real_store) as front:
-            calls = []
-            for number in range(limits.MESSAGES_ON_THEIR_WAY):
-                calls.append(front.deposit(f"k{number}"))
-                await soon(lambda: len(front.log.sizes) == len(calls))
-            calls.append(front.deposit("one too many"))
-            await asyncio.sleep(5 * limits.SLOT_SECONDS)
-            assert len(front.log.sizes) == limits.MESSAGES_ON_THEIR_WAY
-            with a_worker(real_store):
-                answers = await asyncio.gather(*calls)
-        assert [answer.balance for answer in answers] == [1, 2, 3, 4, 5]
-
-    asyncio.run(scenario())
-
-
-def test_messages_that_nobody_waits_for_are_forgotten(
-    real_store: RealStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Given a partition whose messages were all given up by their callers
-    Expect that it takes new ones: lost answers must not close it for ever.
-    """
-    monkeypatch.setattr(limits, "SLOT_SECONDS", 0.02)
-    monkeypatch.setattr(limits, "WATCH_SECONDS", 0.02)
-
-    async def scenario() -> None:
-        async with front_end(real_store) as front:
-            for number in range(limits.MESSAGES_ON_THEIR_WAY + 2):
-                with pytest.raises(DeadlinePassed):
-                    await front.deposit(f"k{number}", timeout_ms=150)
-        assert len(front.log.sizes) == limits.MESSAGES_ON_THEIR_WAY + 2
-
-    asyncio.run(scenario())
-
-
 # Refusals
 
 
@@ -481,88 +349,3 @@ def test_a_store_that_came_back_older_is_not_worked_with(
         "app.queueing.bus",
         "app.queueing.consumer",
     }
-
-
-# Answers that are none
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        lambda _: "no json",
-        lambda _: '{"not": "a list"}',
-        lambda message_id: f'[["{message_id}", [{{"outcome": "OF_A_LATER_RELEASE"}}]]]',
-        lambda message_id: f'[["{message_id}", []]]',
-        lambda message_id: f'[["{message_id}", [{{}}, {{}}]]]',
-        lambda _: '[["somebody else\'s", [{}]]]',
-    ],
-    ids=["text", "shape", "outcome", "too few", "too many", "unknown message"],
-)
-def test_an_answer_that_cannot_be_read_does_not_deafen_the_front_end(
-    real_store: RealStore, garbage: Callable[[str], str]
-) -> None:
-    """
-    If something else than an answer is in the results, say of a worker that is a release ahead
-    Expect that its caller waits until the deadline, and every other one is answered.
-    """
-
-    async def scenario() -> None:
-        async with front_end(real_store) as front:
-            victim = front.deposit("victim", timeout_ms=700)
-            await soon(lambda: front.log.sizes)
-            message: dict[str, Any] = msgspec.json.decode(front.log.rounds[0][0][1])
-            reply_to = message["args"][0][0]["replyTo"]
-            backend = real_store.backend()
-            backend.call("XADD", keys.results(reply_to), "*", "a", garbage(message["message_id"]))
-            await soon(lambda: front.bus._cursor != "0-0")
-            with a_worker(real_store):
-                assert (await front.deposit("other", id_in(2))).balance == 1
-                with_its_own = await asyncio.gather(victim, return_exceptions=True)
-            assert isinstance(with_its_own[0], Answer | DeadlinePassed)
-
-    asyncio.run(scenario())
-
-
-# The end
-
-
-def test_a_front_end_that_stops_tells_those_who_wait(real_store: RealStore) -> None:
-    """Sent: unknown, ask again with the same key. Not sent: certainly not queued."""
-
-    async def scenario() -> None:
-        async with front_end(real_store) as front:
-            sent = front.deposit("sent")
-            await soon(lambda: front.log.sizes)
-            unsent = front.deposit("unsent")
-            await asyncio.sleep(0)
-        with pytest.raises(DeadlinePassed):
-            await sent
-        with pytest.raises(Unavailable):
-            await unsent
-
-    asyncio.run(scenario())
-
-
-def test_a_front_end_can_be_stopped_at_any_step(real_store: RealStore) -> None:
-    """
-    Given a bus in the middle of whatever it does, some steps of the event loop further each time
-    Expect that it ends without delay: no library may swallow the cancellation of its tasks.
-    """
-
-    async def scenario() -> None:
-        for steps in range(40):
-            front = FrontEnd(real_store, 10)
-            front.bus.start()
-            if steps % 2:
-                await soon(lambda front=front: front.bus.available)  # type: ignore[misc]
-            call = front.deposit("k")
-            for _ in range(steps // 2):
-                await asyncio.sleep(0)
-            began = time.monotonic()
-            await front.bus.close()
-            assert time.monotonic() - began < limits.CANCEL_SECONDS, steps
-            with pytest.raises((DeadlinePassed, Unavailable)):
-                await call
-            await front.log.close()
-
-    asyncio.run(scenario())

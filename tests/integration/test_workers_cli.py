@@ -62,7 +62,7 @@ def test_a_worker_process_carries_out_commands_and_stops_cleanly(
     [
         ([signal.SIGTERM], {0}),
         ([signal.SIGINT], {0}),
-        ([signal.SIGTERM, signal.SIGINT], {128 + signal.SIGTERM, 128 + signal.SIGINT}),
+        ([signal.SIGTERM, signal.SIGINT], {-signal.SIGTERM, -signal.SIGINT}),
     ],
     ids=["once", "once by keyboard", "twice"],
 )

@@ -1,15 +1,18 @@
 """Commands carried out on a store in this thread: appended, taken, decided and committed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
+from typing import Any
 
-from app.domain.commands import Command
+from app.domain.commands import Command, Deposit
 from app.domain.identifiers import partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.state import State
 from app.queueing.envelope import encode_message, open_message, route, seal
 from app.queueing.limits import MESSAGE_COMMANDS
 from app.services.execution import Execution
+from app.services.ports import Store, Wanted
 from app.services.queue import Lane
 from app.services.work import Delivery, Unit
 from app.storage.backend import Backend
@@ -31,6 +34,20 @@ def ids_in(partition: int, partitions: int = PARTITIONS) -> Iterator[str]:
 def id_in(partition: int, partitions: int = PARTITIONS) -> str:
     """The first of these ids."""
     return next(ids_in(partition, partitions))
+
+
+def deposits(account_id: str, first: int, last: int) -> list[Order]:
+    """Deposits of 1 chip, with the keys `k1`, `k2` and so on."""
+    return [(Deposit(account_id=account_id, amount=1), f"k{number}") for number in range(first, last + 1)]
+
+
+def load_all(store: Store, **wanted: Iterable[Any]) -> State:
+    """What the store has of these, by the names of Wanted."""
+    asked, state = Wanted(), State()
+    for name, ids in wanted.items():
+        getattr(asked, name).update(ids)
+    store.load(asked, state)
+    return state
 
 
 class Carrier:

@@ -96,8 +96,12 @@ class FaultPlan:
         return self._at.get(step)
 
 
+# A step of these meets a fault as often as so many others: they are where something can go wrong.
+_WEIGHTS = {"commit": 8, "mark": 8, "append": 4, "acquire": 3, "release": 3, "read": 2}
+
+
 class RandomFaults(FaultPlan):
-    """One step in `every` meets some fault, until there were `most`."""
+    """About one step in `every` meets some fault, until there were `most`; every third time it is a FREEZE."""
 
     def __init__(self, rng: Random, *, every: int, most: int) -> None:
         super().__init__()
@@ -106,15 +110,16 @@ class RandomFaults(FaultPlan):
         self._most = most
 
     def wait_ms(self) -> int:
-        return self._rng.choice((5, 100, 1_000, 2_500, 11_000))
+        return self._rng.choice((5, 100, 1_000, 2_500, 2_500, 11_000))
 
     def late_ms(self) -> int:
         return self._rng.choice((1, 5, 30, 500, 3_000))
 
     def _choose(self, step: Step) -> Fault | None:
-        if len(self.met) >= self._most or self._rng.randrange(self._every):
+        weight = _WEIGHTS.get(step.method, 1)
+        if len(self.met) >= self._most or self._rng.random() * self._every > weight:
             return None
-        return self._rng.choice(possible(Kind(step.component, step.method)))
+        return self._rng.choice((Fault.FREEZE, *self._rng.sample(possible(Kind(step.component, step.method)), 2)))
 
 
 class _Course(NamedTuple):

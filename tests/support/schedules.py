@@ -37,7 +37,7 @@ class Evening:
 def play(seed: int, field: Field) -> Evening:
     """The evening of this seed."""
     rng = Random(seed)
-    plan = RandomFaults(Random(rng.random()), every=rng.choice((8, 20, 50)), most=rng.randint(1, 6))
+    plan = RandomFaults(Random(rng.random()), every=rng.choice((30, 60, 120)), most=rng.randint(2, 8))
     with world_of(field, plan, workers=rng.choice((2, 3)), choose=Random(rng.random()).choice) as world:
         callers = [_Player(world, account_id, Random(rng.random())) for account_id in (*PLAYERS, *WINNERS)]
         payouts = {

@@ -119,11 +119,11 @@ class MemoryBackend:
             had = self._hash(keys.partition(partition))
             if had.get("epoch") != bytes_of(epoch):
                 return -1
-            marked, _, count = had.get(f"trying|{lane}", b"").decode().rpartition(" ")
+            marked, _, count = had.get(keys.trying_field(lane), b"").decode().rpartition(" ")
             if marked and marked > place:
                 return 0
             times = int(count) + 1 if marked == place else 1
-            self._set(partition, **{f"trying|{lane}": f"{place} {times}"})
+            self._set(partition, **{keys.trying_field(lane): f"{place} {times}"})
             return times
 
     def append(self, messages: list[tuple[Stream, str]]) -> list[str]:

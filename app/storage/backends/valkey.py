@@ -10,6 +10,7 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from app.services.faults import StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
@@ -122,7 +123,9 @@ class ValkeyBackend:
             raise translate(error) from error
         for answer in answers:
             if isinstance(answer, Exception):
-                raise translate(answer) from answer
+                fault = translate(answer)
+                # Of several commands, what became of the others is for the caller to find out.
+                raise (fault if replies == 1 else StoreUnavailable(str(fault))) from answer
         return answers
 
     def _read_one(self) -> Reply:

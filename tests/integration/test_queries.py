@@ -1,0 +1,72 @@
+"""Reads of front ends, straight from a real store: what an account has now, or had when it was last seen."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.domain.commands import Deposit, Reserve
+from app.domain.policy import Policy
+from app.services.faults import Unavailable
+from app.services.queries import BalanceView
+from app.storage import queries
+from app.storage.backends.valkey_async import AsyncConnection
+from app.storage.queries import StoreQueries
+from tests.support.carrying import PARTITIONS, Carrier, id_in
+from tests.support.store import RealStore
+
+ANNA = id_in(1)
+
+
+@asynccontextmanager
+async def reader(store: RealStore) -> AsyncIterator[StoreQueries]:
+    """The reads of one front end."""
+    found = StoreQueries(AsyncConnection(store.url), PARTITIONS)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+def test_a_hold_past_its_time_takes_nothing_from_what_is_available(real_store: RealStore) -> None:
+    """Its chips are there again at that moment, not when a sweep or a command comes by."""
+
+    async def scenario() -> BalanceView:
+        async with reader(real_store) as found:
+            before = view = await found.balance(ANNA)
+            assert (before.balance, before.available_balance) == (10, 2)
+            while view.available_balance == before.available_balance:
+                view = await found.balance(ANNA)
+            return view
+
+    Carrier(real_store.backend(), policy=Policy(reservation_timeout_ms=300)).carry_out(
+        (Deposit(account_id=ANNA, amount=10), "d"),
+        (Reserve(account_id=ANNA, table_id="t", amount=3), "r"),
+        (Reserve(account_id=ANNA, table_id="t", amount=5, timeout_seconds=3_600), "long"),
+    )
+    after = asyncio.run(asyncio.wait_for(scenario(), timeout=5))
+    assert (after.balance, after.available_balance, after.reserved) == (10, 5, 8), "the long hold still counts"
+
+
+def test_a_last_known_balance_says_so_and_is_not_known_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old chips are better than no answer for a minute; after that they are a rumour."""
+    store = RealStore(tmp_path / "own")
+    store.start().empty()
+    Carrier(store.backend()).carry_out((Deposit(account_id=ANNA, amount=10), "d"))
+
+    async def scenario() -> None:
+        async with reader(store) as found:
+            fresh = await found.balance(ANNA)
+            store.stop()
+            old = await found.balance(ANNA)
+            assert (fresh.stale, old.stale) == (False, True)
+            assert (old.balance, old.as_of) == (10, fresh.as_of)
+            monkeypatch.setattr(queries, "STALE_SECONDS", 0.0)
+            with pytest.raises(Unavailable):
+                await found.balance(ANNA)
+
+    asyncio.run(scenario())
