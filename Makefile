@@ -8,10 +8,10 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak lint bench proto lock clean
+.PHONY: help run test soak mutants lint bench proto lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.runtime  ## start the whole service; settings come from the environment
 	$(BIN)/balance up
@@ -21,6 +21,9 @@ test: .venv/.dev  ## run the tests; ARGS="-k pots" goes to pytest
 
 soak: .venv/.dev  ## run the long random loads
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+mutants: .venv/.dev  ## plant bugs in a copy of the code, one at a time: the tests must catch each
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lint: .venv/.dev  ## check style, types, layers and the proto file
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ def declare(url: str, partitions: int) -> "dramatiq.Actor[[Envelopes], None]":
     broker = StreamsBroker(partial(ValkeyBackend, url), partitions=partitions)
 
     @dramatiq.actor(broker=broker, queue_name="balance", actor_name="execute")
-    def execute(envelopes: Envelopes) -> None:
+    def execute(_envelopes: Envelopes) -> None:
         raise AssertionError("workers carry this out")
 
     return execute

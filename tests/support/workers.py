@@ -126,7 +126,9 @@ def crew(store: RealStore, folder: Path) -> Iterator[Crew]:
 
 def owners(backend: ValkeyBackend) -> list[str]:
     """Who owns each partition, "" where nobody does."""
-    return [(backend.call("HGET", keys.partition(each), "owner") or b"").decode() for each in range(PARTITIONS)]
+    return [
+        (backend.call("HGET", keys.partition(each), "owner") or b"").decode() for each in range(PARTITIONS)
+    ]
 
 
 def shares(backend: ValkeyBackend) -> list[int]:

@@ -1,0 +1,51 @@
+"""What a front end does when it cannot know whether its messages were queued. On the in-memory twin."""
+
+import asyncio
+
+from app.domain.commands import Deposit
+from app.domain.outcomes import Answer
+from app.domain.policy import Policy
+from app.queueing.bus import Bus
+from app.services.faults import StoreUnavailable, Unavailable
+from app.services.queue import Entry, Stream
+from tests.support.playing_fields import PARTITIONS, TwinCommandLog, TwinField
+from tests.support.scene import ALICE, Owner
+from tests.support.waiting import LOOK_EVERY_SECONDS, soon
+
+
+class DoubtfulLog(TwinCommandLog):
+    """Queues what it is given, and loses the reply."""
+
+    def __init__(self, field: TwinField) -> None:
+        super().__init__(field)
+        self.appended = 0
+
+    async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
+        await super().append(messages)
+        self.appended += len(messages)
+        raise StoreUnavailable("the connection broke")
+
+    async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        return await super().results(front_end, cursor, block_ms)
+
+
+def test_what_may_have_been_queued_is_waited_for_and_not_sent_again() -> None:
+    """A message is sent once: a second one would be a second try, without the caller's knowledge."""
+    field = TwinField()
+
+    async def scenario() -> tuple[Answer, int]:
+        log = DoubtfulLog(field)
+        bus = Bus(log, partitions=PARTITIONS, max_waiting=10)
+        bus.start()
+        await soon(lambda: bus.available)
+        call = asyncio.create_task(bus.execute(Deposit(account_id=ALICE, amount=10), key="k"))
+        await soon(lambda: log.appended)
+        Owner(field.server, list(range(PARTITIONS)), policy=Policy()).work()
+        answer = await call
+        await bus.close()
+        return answer, log.appended
+
+    answer, appended = asyncio.run(scenario())
+    assert (answer.balance, answer.replayed) == (10, False)
+    assert appended == 1

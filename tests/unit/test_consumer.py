@@ -1,0 +1,66 @@
+"""The consumer hands partitions over between units of work, and only then. On the in-memory twin."""
+
+import pytest
+
+from app.domain.commands import Deposit
+from app.queueing import ownership
+from app.queueing.consumer import Desk, StreamsConsumer
+from app.queueing.limits import QUEUE_NAME
+from app.queueing.ownership import Ownership
+from app.storage import keys
+from app.storage.backends.memory import MemoryBackend
+from tests.support.scene import ALICE, BOB, CAROL, PARTITIONS, Scene, named, sealed
+
+DAVE = named("dave", 3)
+
+
+class Worker:
+    """The leases and the consumer of one worker; its thread is the test's."""
+
+    def __init__(self, scene: Scene, name: str) -> None:
+        self.ownership = Ownership(lambda: MemoryBackend(scene.server), PARTITIONS, name)
+        self.desk = Desk(lambda: MemoryBackend(scene.server), self.ownership, PARTITIONS, lambda: None)
+        self.consumer = StreamsConsumer(self.desk, QUEUE_NAME, timeout_ms=1)
+        self.look_at_leases()
+
+    def look_at_leases(self) -> None:
+        """What the thread of the ownership does every quarter of a second."""
+        self.ownership._tick()
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Leases are renewed at every look at them."""
+    monkeypatch.setattr(ownership, "RENEW_SECONDS", 0)
+    return Scene()
+
+
+def owners(scene: Scene) -> list[str]:
+    return [scene.hash_of(keys.partition(each))["owner"].decode() for each in range(PARTITIONS)]
+
+
+def test_a_partition_is_not_handed_over_while_its_unit_is_in_hand(scene: Scene) -> None:
+    """
+    Given a worker with every partition, and with a unit of all of them in hand
+    If a second worker comes
+    Expect it to get its share when the unit is done, one partition after the other, and not before.
+    """
+    # Given
+    first = Worker(scene, "first")
+    for account_id in (ALICE, BOB, CAROL, DAVE):
+        scene.send(sealed(Deposit(account_id=account_id, amount=1)))
+    unit = next(first.consumer)
+    assert unit is not None
+    assert len(unit.unit.deliveries) == PARTITIONS
+    # If
+    second = Worker(scene, "second")
+    first.look_at_leases()
+    # Expect
+    assert next(first.consumer) is None
+    assert owners(scene) == ["first"] * 4
+    # And then
+    first.consumer.ack(unit)
+    for handed_over in (1, 2):
+        assert next(first.consumer) is None
+        second.look_at_leases()
+        assert owners(scene) == ["first"] * (4 - handed_over) + ["second"] * handed_over
