@@ -10,6 +10,7 @@ import time
 
 from app.domain.decide import decide
 from app.domain.policy import Policy
+from app.domain.replays import stored_answer
 from app.domain.state import State
 from app.services.changes import AccountChange, Changes
 from app.services.faults import StoreRefused, StoreUnavailable
@@ -53,11 +54,25 @@ class Execution:
             if times is None:
                 delivery.lost = True
                 return
-            if times >= MAX_TRIES_ALONE:
+            if times > MAX_TRIES_ALONE or (times == MAX_TRIES_ALONE and not self._has_outcome(work)):
                 work.condemn(f"its worker died {times - 1} times while it ran")
             work.marked = times > 0
             self._settle([work])
             work.marked = False
+
+    def _has_outcome(self, work: Work) -> bool:
+        """True when the command's key has its outcome from another message: there is nothing left to run."""
+        request = work.request
+        if request is None:
+            return False
+        try:
+            state, _ = load(self._store, [request], self._policy, self._last_now)
+            return stored_answer(state, request) is not None
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("whether a command has its outcome cannot be told")
+            return False
 
     def _settle(self, works: list[Work]) -> None:
         conflicts = 0

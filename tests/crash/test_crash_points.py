@@ -30,7 +30,7 @@ from tests.support.callers import Caller
 from tests.support.faults import FaultPlan
 from tests.support.harness import Ask, Letter, Order, World, world_of
 from tests.support.playing_fields import PARTITIONS, Field
-from tests.support.proof import problems
+from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
 
 DAVE, ERIN, NOBODY = named("dave", 3), named("erin", 3), named("nobody", 1)
@@ -157,10 +157,6 @@ def told(ask: Ask, answer: Answer) -> object:
 
 def assert_parked_once_for_each_delivery(world: World) -> None:
     """The letter from a newer release is kept whole for ops, and is the only one."""
-    plan = Plan()
-    for partition in range(PARTITIONS):
-        plan.read("HGETALL", keys.dead_letters(partition))
-    raws = [raw for pairs in world.field.tool.read(plan)[1] for raw in pairs[1::2]]
-    letters = [msgspec.json.decode(raw, type=DeadLetter) for raw in raws]
+    letters = dead_letters(world)
     assert {letter.raw for letter in letters} == {UNKNOWN}
     assert len(letters) == len(world.arrivals["newer-0"])

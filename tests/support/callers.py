@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from google.protobuf.message import Message
 
 from app.domain import commands
 from app.domain.commands import Command
-from app.domain.outcomes import Answer
+from app.domain.outcomes import Answer, Outcome
 from app.rpc import messages
 from app.rpc.gen import balance_pb2 as pb
 from app.storage.backend import Reply
@@ -91,11 +91,16 @@ class Caller:
         while left := [ask for ask in asks if ask not in answers]:
             if front := self._world.front:
                 found = await asyncio.gather(*map(front.attempt, left))
-                answers |= {ask: answer for ask, answer in zip(left, found, strict=True) if answer}
+                answers |= {
+                    ask: answer for ask, answer in zip(left, found, strict=True) if _is_final(ask, answer)
+                }
             if len(answers) < len(asks):
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
         for ask, call in calls.items():
-            checker.answered(call, _SPOKEN[type(ask.command)][1](ask.command, answers[ask]))
+            if answers[ask].outcome is Outcome.DEAD_LETTERED:
+                checker.calls[self.account_id].remove(call)  # it must never have any effect
+            else:
+                checker.answered(call, _SPOKEN[type(ask.command)][1](ask.command, answers[ask]))
         self.answers += answers.items()
         return [answers[ask] for ask in asks]
 
@@ -115,6 +120,11 @@ class _Reading:
 
     async def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         return self._backend.read(plan)
+
+
+def _is_final(ask: Ask, answer: Answer | None) -> TypeGuard[Answer]:
+    """Whether a caller goes on with that answer. What has no key answers from the state: it is asked again."""
+    return answer is not None and (answer.outcome is not Outcome.DEAD_LETTERED or bool(ask.key))
 
 
 def _request(ask: Ask) -> Message:

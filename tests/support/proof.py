@@ -10,6 +10,8 @@ import msgspec
 from app.domain.identifiers import partition_of
 from app.domain.ledger import unseal
 from app.domain.outcomes import Answer, Outcome
+from app.services.changes import DeadLetter
+from app.services.execution import MAX_TRIES_ALONE
 from app.storage import keys
 from app.storage.auditing import Auditor
 from app.storage.plan import Plan
@@ -28,6 +30,7 @@ def problems(world: World, accounts: Iterable[str]) -> list[str]:
         *world.checker.problems(),
         *_unlike_answers(world),
         *(problem for account_id in accounts for problem in _out_of_order(world, account_id)),
+        *_parked_in_haste(world),
         *map(str, Auditor(world.field.records(), PARTITIONS).run().findings),
     ]
 
@@ -83,3 +86,22 @@ def _out_of_order(world: World, account_id: str) -> Iterator[str]:
             yield f"{account_id}: {command_id} was applied out of order"
             return
         latest[lane] = later[0]
+
+
+def dead_letters(world: World) -> list[DeadLetter]:
+    """Everything that is parked."""
+    plan = Plan()
+    for partition in range(PARTITIONS):
+        plan.read("HGETALL", keys.dead_letters(partition))
+    pairs = world.field.tool.read(plan)[1]
+    return [msgspec.json.decode(raw, type=DeadLetter) for found in pairs for raw in found[1::2]]
+
+
+def _parked_in_haste(world: World) -> Iterator[str]:
+    """A command was parked for the deaths of workers though its partition never had a third owner."""
+    for letter in dead_letters(world):
+        plan = Plan()
+        plan.read("HGET", keys.partition(letter.partition), "epoch")
+        (epoch,) = world.field.tool.read(plan)[1]
+        if "its worker died" in letter.error and int(epoch) < MAX_TRIES_ALONE:
+            yield f"parked under owner {int(epoch)}: {letter}"
