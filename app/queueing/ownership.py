@@ -89,11 +89,15 @@ class Ownership:
         self._queue.close()
 
     def _run(self) -> None:
+        said = ""
         while not self._stopping.is_set():
             try:
                 self._tick()
+                said = ""
             except BalanceFault as fault:
-                _log.warning("leases: %s", fault)
+                if str(fault) != said:
+                    _log.warning("the leases cannot be kept: %s", fault)
+                said = str(fault)
             except Exception:
                 _log.exception("leases met a fault of ours")
             self._stopping.wait(TAKEOVER_SECONDS)

@@ -1,14 +1,19 @@
 """Every step to the server, one after the other, meets every fault; after each all promises must hold.
 
-The steps are those of a short evening without faults, counted while it runs: two workers of which one is
-replaced, a front end, a job, and every kind of command.
+The steps are those of two short evenings, counted while they run without a fault: two workers, a front end, a
+job, every kind of command; on one evening a worker is replaced, on the other one is killed.
 """
 
 import asyncio
+import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import product
+from typing import Any
 
 import msgspec
+import pytest
 
 from app.domain.commands import (
     CashOut,
@@ -23,13 +28,10 @@ from app.domain.commands import (
 )
 from app.domain.identifiers import derive_id
 from app.domain.outcomes import Answer
-from app.services.changes import DeadLetter
-from app.storage import keys
-from app.storage.plan import Plan
 from tests.support.callers import Caller
-from tests.support.faults import FaultPlan
+from tests.support.faults import WRITES, FaultPlan, Kind, Step, possible
 from tests.support.harness import Ask, Letter, Order, World, world_of
-from tests.support.playing_fields import PARTITIONS, Field
+from tests.support.playing_fields import Field, TwinField
 from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
 
@@ -134,13 +136,65 @@ class Evening:
         assert answer.replayed
 
 
+EVENINGS: dict[str, Disturbance] = {"replaced": World.replace_worker, "killed": World.kill_worker}
+KINDS = [
+    *(Kind("front end", method) for method in ("append", "results", "has_room")),
+    *(Kind("execution", method) for method in ("read", "mark", "commit")),
+    *(Kind("consumer", method) for method in ("take", "release")),
+    *(Kind("ownership", method) for method in ("acquire", "renew", "release")),
+    Kind("worker", "check"),
+    Kind("job", "append"),
+]
+
+
+def test_the_evenings_have_steps_of_every_kind() -> None:
+    """Whatever a process does at its port is counted, and named above."""
+    steps: Counter[Kind] = Counter()
+    for disturbance in EVENINGS.values():
+        plan = FaultPlan()
+        play(TwinField(), disturbance, plan)
+        steps += plan.steps
+    sys.stdout.write("".join(f"{'.'.join(kind)}: {count}\n" for kind, count in sorted(steps.items())))
+    assert set(steps) == set(KINDS)
+
+
+def cases() -> list[Any]:
+    """Each step once: what writes on the server, the rest on the twin. The soak has all on the server."""
+    found = []
+    for (evening, disturbance), kind in product(EVENINGS.items(), KINDS):
+        name = f"{evening}-{'.'.join(kind)}"
+        on_server = evening == "killed" and kind.method in WRITES
+        if not on_server:
+            found.append(pytest.param("twin", disturbance, kind, id=f"twin-{name}"))
+        marks = [pytest.mark.timeout(600), *([] if on_server else [pytest.mark.soak])]
+        found.append(pytest.param("server", disturbance, kind, id=f"server-{name}", marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("field", "disturbance", "kind"), cases(), indirect=["field"])
+def test_whatever_becomes_of_a_step_the_promises_hold(
+    field: Field, disturbance: Disturbance, kind: Kind
+) -> None:
+    """Given an evening. If one of its steps meets a fault. Expect every call to be answered as without it."""
+    undisturbed = FaultPlan()
+    expected = play(field, disturbance, undisturbed)
+    for number, fault in product(range(1, undisturbed.steps[kind] + 1), possible(kind)):
+        step = Step(*kind, number)
+        plan = FaultPlan({step: fault})
+        try:
+            assert play(field, disturbance, plan) == expected
+            assert plan.met == [(step, fault)]
+        except BaseException as failure:
+            failure.add_note(f"{fault} at {step}")
+            raise
+
+
 def play(field: Field, disturbance: Disturbance, plan: FaultPlan) -> list[object]:
     """One evening under a plan; what its callers were told. Whatever is wrong with it fails."""
     with world_of(field, plan) as world:
         evening = Evening(world)
         evening.run(disturbance)
-        found = problems(world, ACCOUNTS)
-        assert not found, found
+        assert problems(world, ACCOUNTS) == []
         assert_parked_once_for_each_delivery(world)
         return [told(*answered) for answered in evening.answers]
 

@@ -15,7 +15,6 @@ from tests.support.load import ABANDONED, STALE, Load, load_on
 from tests.support.service import RunningService, balance, running_service
 
 TAKEOVER_MS = 5_000
-REFUSAL_MS = 1_000  # ours is 200 ms; here a machine may be busy with other tests
 SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
 
 # How an attempt may end beside its answer. A caller who waits does not notice that a worker died.
@@ -68,7 +67,6 @@ def test_a_kill_loses_nothing_and_repeats_nothing(kind: Kind, kills: int) -> Non
     assert run.disorder == []
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert {attempt.outcome for attempt in run.load.failures} <= FAILURES[kind]
-    assert run.slowest_refusal_ms <= REFUSAL_MS
     assert all(each.in_flight >= LEAST_IN_FLIGHT for each in run.hits)
     assert any(each.found_again for each in run.hits)
     assert any(each.replayed for each in run.hits)

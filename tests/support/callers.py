@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 from google.protobuf.message import Message
 
@@ -91,9 +91,7 @@ class Caller:
         while left := [ask for ask in asks if ask not in answers]:
             if front := self._world.front:
                 found = await asyncio.gather(*map(front.attempt, left))
-                answers |= {
-                    ask: answer for ask, answer in zip(left, found, strict=True) if _is_final(ask, answer)
-                }
+                answers |= {ask: answer for ask, answer in zip(left, found, strict=True) if answer}
             if len(answers) < len(asks):
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
         for ask, call in calls.items():
@@ -120,11 +118,6 @@ class _Reading:
 
     async def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         return self._backend.read(plan)
-
-
-def _is_final(ask: Ask, answer: Answer | None) -> TypeGuard[Answer]:
-    """Whether a caller goes on with that answer. What has no key answers from the state: it is asked again."""
-    return answer is not None and (answer.outcome is not Outcome.DEAD_LETTERED or bool(ask.key))
 
 
 def _request(ask: Ask) -> Message:

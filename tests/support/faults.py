@@ -54,7 +54,7 @@ _ONLY_OF_WRITES = frozenset({Fault.LOSE_REPLY, Fault.LATE, Fault.TWICE, Fault.CR
 
 def possible(kind: Kind) -> list[Fault]:
     """The faults that make a difference: of a step that writes nothing, only whether its reply comes."""
-    faults = [fault for fault in Fault if fault is not Fault.UNSENT]
+    faults: list[Fault] = [fault for fault in Fault if fault is not Fault.UNSENT]
     if kind.method not in WRITES:
         faults = [fault for fault in faults if fault not in _ONLY_OF_WRITES]
     if kind == ("front end", "append"):
@@ -101,7 +101,7 @@ _WEIGHTS = {"commit": 8, "mark": 8, "append": 4, "acquire": 3, "release": 3, "re
 
 
 class RandomFaults(FaultPlan):
-    """About one step in `every` meets some fault, until there were `most`; every third time it is a FREEZE."""
+    """About one step in `every` meets a fault, until there were `most`; every third one is a FREEZE."""
 
     def __init__(self, rng: Random, *, every: int, most: int) -> None:
         super().__init__()
@@ -119,7 +119,8 @@ class RandomFaults(FaultPlan):
         weight = _WEIGHTS.get(step.method, 1)
         if len(self.met) >= self._most or self._rng.random() * self._every > weight:
             return None
-        return self._rng.choice((Fault.FREEZE, *self._rng.sample(possible(Kind(step.component, step.method)), 2)))
+        faults = possible(Kind(step.component, step.method))
+        return self._rng.choice((Fault.FREEZE, *self._rng.choices(faults, k=2)))
 
 
 class _Course(NamedTuple):
@@ -154,7 +155,10 @@ class Line:
         self._plan = plan
 
     def step(self, method: str, send: Callable[[], T]) -> T:
-        """Make one step, with the fault that is planned for it; others may take a turn before and after."""
+        """Make one step, with the fault that is planned for it.
+
+        Others may take a turn before it, and before the reply to a write arrives.
+        """
         fault = self._begin(method)
         self.turns.wait(self._pause(fault))
         sent, ends_with = _COURSES.get(fault, _Course())
@@ -170,7 +174,8 @@ class Line:
             return send()
         finally:
             self._sent(method)
-            self.turns.wait()
+            if method in WRITES:
+                self.turns.wait()
 
     async def step_async(self, method: str, send: Callable[[], Awaitable[T]]) -> T:
         """The same for a task."""
@@ -191,7 +196,8 @@ class Line:
                 return await send()
         finally:
             self._sent(method)
-            await self.turns.wait_async(self.process)
+            if method in WRITES:
+                await self.turns.wait_async(self.process)
 
     def _begin(self, method: str) -> Fault | None:
         if self.process.dead:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import dramatiq
 
 from app.domain.commands import Command
-from app.domain.outcomes import Answer
+from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
@@ -80,23 +80,28 @@ class Front:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def attempt(self, ask: Ask) -> Answer | None:
-        """The answer, or None where the caller is left to ask again."""
+        """The answer, or None where the caller is left to ask again.
+
+        A command without a key answers from the state, whatever became of one that was parked.
+        """
         execution = self.bus.execute(ask.command, key=ask.key, timeout_ms=PATIENCE_MS)
         asking = asyncio.get_running_loop().create_task(execution)
-        await asyncio.wait({asking, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {asking, self.gone}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not asking.done():
             asking.cancel()
             return None
         try:
-            return asking.result()
+            answer = asking.result()
         except BalanceFault:
             return None
+        return answer if ask.key or answer.outcome is not Outcome.DEAD_LETTERED else None
 
 
 class World:
     """The processes and their store, and what became known of them.
 
-    `queued` are all messages by id, `arrivals` the places of each command in the order of all that was queued.
+    `queued` are all messages by id, `arrivals` the places of each command in the order of arrival.
     """
 
     def __init__(self, field: Field, plan: FaultPlan, turns: Turns, *, workers: int) -> None:
@@ -108,6 +113,7 @@ class World:
         self.checker = Checker()
         self.queued: dict[str, Queued] = {}
         self.arrivals: dict[str, list[int]] = defaultdict(list)
+        self.deaths = 0
         self._plan = plan
         self._numbers = count(1)
         self._arrived = count()
@@ -145,7 +151,7 @@ class World:
     def start_worker(self) -> Process:
         """One more worker; another one follows it when it crashes."""
         process = Process(f"worker-{next(self._numbers)}")
-        process.on_crash = lambda: self.turns.post(RESTART_MS, self.start_worker)
+        process.on_crash = partial(self._restart, self.start_worker)
         self.workers.append(process)
         self.turns.start(process, partial(self._work, process))
         return process
@@ -174,7 +180,7 @@ class World:
     def start_job(self, *orders: Order | Letter) -> None:
         """A process that queues all this, and begins again from the first if it crashes."""
         process = Process(JOB)
-        process.on_crash = lambda: self.turns.post(RESTART_MS, partial(self.start_job, *orders))
+        process.on_crash = partial(self._restart, partial(self.start_job, *orders))
         self._jobs_left = 1
         self.turns.start(process, partial(self._send, process, orders))
 
@@ -245,7 +251,12 @@ class World:
         if self.front is not None:
             self.front.gone.set_result(None)
             self.front = None
-        self.turns.post(RESTART_MS, self._open_front)
+        self._restart(self._open_front)
+
+    def _restart(self, start: Callable[[], object]) -> None:
+        """Do what a supervisor does when one of its processes has died."""
+        self.deaths += 1
+        self.turns.post(RESTART_MS, start)
 
     def _note_arrival(self, messages: list[tuple[Stream, str]]) -> None:
         for (_, lane), text in messages:
@@ -276,13 +287,13 @@ def world_of(
 
 def _message_of(order: Order) -> "dramatiq.Message[None]":
     envelopes = [
-        json.loads(bytes(seal(ask.command, key=ask.key, command_id=f"{order.name}-{index}", remaining_ms=0, reply_to=JOB)))
+        seal(ask.command, key=ask.key, command_id=f"{order.name}-{index}", remaining_ms=0, reply_to=JOB)
         for index, ask in enumerate(order.asks)
     ]
     return dramatiq.Message(
         queue_name=QUEUE_NAME,
         actor_name=ACTOR_NAME,
-        args=(envelopes,),
+        args=([json.loads(bytes(envelope)) for envelope in envelopes],),
         kwargs={},
         options={"lane": Lane.BULK},
         message_id=order.name,

@@ -140,12 +140,16 @@ end
 
 
 class ServerField:
-    """A real server. Leases grow old by the clock of turns, everything else by its own."""
+    """A real server. Leases grow old by the clock of turns, everything else by its own.
+
+    Processes die here, not disks: the server writes its log, but does not wait until it is on the disk.
+    """
 
     def __init__(self, store: RealStore) -> None:
-        self._settings = Settings(redis_url=store.url, partitions=PARTITIONS)
+        self._settings = Settings(redis_url=store.url, partitions=PARTITIONS, allow_weak_durability=True)
         self._url = store.url
         self._tool = ValkeyBackend(store.url)
+        self._tool.call("CONFIG", "SET", "appendfsync", "no")
         self.tool: Backend = self._tool
         self._backends: list[ValkeyBackend] = []
         self._logs: list[AsyncCommandLog] = []

@@ -15,7 +15,7 @@ from tests.support.callers import Caller
 from tests.support.faults import RandomFaults
 from tests.support.harness import Ask, Order, World, world_of
 from tests.support.playing_fields import Field
-from tests.support.proof import problems
+from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named
 
 PLAYERS = (ALICE, ANNA, BOB, CAROL)
@@ -26,11 +26,16 @@ EVENTS_WITHIN_MS = 4_000
 
 @dataclass
 class Evening:
-    """What came of a seed: everything that is wrong, and how much there was to go wrong."""
+    """What came of a seed: everything that is wrong, and how much there was to go wrong.
+
+    `deaths` are processes that crashed, `parked` the commands that were given up for deaths of workers.
+    """
 
     problems: list[str]
     steps: int
     faults: int
+    deaths: int
+    parked: int
     answers: list[tuple[Ask, Answer]]
 
 
@@ -50,10 +55,12 @@ def play(seed: int, field: Field) -> Evening:
         world.run(*(caller.ask(*payouts[caller.account_id]) for caller in callers[len(PLAYERS) :]))
         world.run(*(caller.look() for caller in callers))
         return Evening(
-            problems(world, (*PLAYERS, *WINNERS)),
-            plan.steps.total(),
-            len(plan.met),
-            [answer for caller in callers for answer in caller.answers],
+            problems=problems(world, (*PLAYERS, *WINNERS)),
+            steps=plan.steps.total(),
+            faults=len(plan.met),
+            deaths=world.deaths,
+            parked=len(dead_letters(world)),
+            answers=[answer for caller in callers for answer in caller.answers],
         )
 
 
@@ -99,14 +106,14 @@ class _Player(Caller):
         await self.ask(end)
 
     def _change(self) -> Ask:
-        amount, key = self._rng.randint(1, 90), f"key-{next(self._keys)}"
-        kind = self._rng.choice((Deposit, Withdraw, CashOut, Reserve))
-        match kind.__name__:
-            case "CashOut":
-                return Ask(CashOut(account_id=self.account_id, amount=amount, table_id="t"), key)
-            case "Reserve":
-                reserve = Reserve(
-                    account_id=self.account_id, amount=amount, table_id="t", timeout_seconds=HOUR
-                )
-                return Ask(reserve, key)
-        return Ask(kind(account_id=self.account_id, amount=amount), key)
+        """A command under a new key; withdrawals and holds may be more than there is."""
+        account_id, amount = self.account_id, self._rng.randint(1, 90)
+        command = self._rng.choice(
+            (
+                Deposit(account_id=account_id, amount=amount),
+                Withdraw(account_id=account_id, amount=amount),
+                CashOut(account_id=account_id, amount=amount, table_id="t"),
+                Reserve(account_id=account_id, amount=amount, table_id="t", timeout_seconds=HOUR),
+            )
+        )
+        return Ask(command, f"key-{next(self._keys)}")

@@ -273,7 +273,7 @@ class TurnsLoop(asyncio.SelectorEventLoop):
             self._turns.failures.append(error or AssertionError(context["message"]))
 
 
-class _IdleSelector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+class _IdleSelector(selectors.DefaultSelector):
     """Tells its loop when there is nothing to do now, instead of waiting for time to pass."""
 
     def __init__(self, loop: TurnsLoop) -> None:

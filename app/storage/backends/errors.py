@@ -24,4 +24,3 @@ def translate(error: Exception) -> BalanceFault:
     if not said_no or isinstance(error, _AWAY) or str(error).startswith(_AWAY_CODES):
         return StoreUnavailable(text)
     return StoreRefused(text)
-
