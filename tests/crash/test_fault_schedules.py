@@ -15,7 +15,8 @@ from tests.support.schedules import Evening, play
 
 FOUND = Path(__file__).with_name("found_seeds.txt")
 SOAK = [pytest.mark.soak, pytest.mark.timeout(1_200)]
-MOST_PARKED_PER_CENT = 2
+MOST_PARKED_PER_CENT = 2  # workers that are killed thrice beside one command
+SHARE_MEANS_SOMETHING = 500
 
 
 def batches(field: str, schedules: int, tests: int, *marks: pytest.MarkDecorator) -> list[object]:
@@ -50,8 +51,8 @@ def test_no_course_of_events_breaks_a_promise(field: Field, schedules: int, firs
         evening = prove(seed, field)
         count.update(steps=evening.steps, faults=evening.faults, deaths=evening.deaths, parked=evening.parked)
     sys.stdout.write(f"{schedules} schedules from seed {first}: {dict(count)}\n")
-    most_parked = max(1, schedules * MOST_PARKED_PER_CENT // 100)
-    assert count["parked"] <= most_parked, "commands are parked too easily"
+    if schedules >= SHARE_MEANS_SOMETHING:
+        assert count["parked"] * 100 <= schedules * MOST_PARKED_PER_CENT, "commands are parked too easily"
 
 
 def test_what_was_found_once_does_not_come_back() -> None:
