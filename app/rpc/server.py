@@ -53,7 +53,7 @@ def _build(
 ) -> grpc.aio.Server:
     verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
     server = grpc.aio.server(
-        options=list(_options(settings).items()),
+        options=list(options(settings).items()),
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
     service = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
@@ -74,7 +74,8 @@ def _listen(server: grpc.aio.Server, host: str, port: int) -> None:
     _log.info("gRPC on %s", address(host, port))
 
 
-def _options(settings: Settings) -> Mapping[str, int]:
+def options(settings: Settings) -> Mapping[str, int]:
+    """What gRPC itself is told: sizes, calls that may wait, keepalive."""
     return {
         "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
         "grpc.max_metadata_size": MAX_METADATA_BYTES,

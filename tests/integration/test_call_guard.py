@@ -17,6 +17,7 @@ from app.config import Settings
 from app.domain.validation import Malformed
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.guard import CallGuard
+from app.rpc.server import options
 from app.services.faults import Unavailable
 from app.services.tokens import TokenVerifier, mint
 
@@ -53,7 +54,7 @@ class Echo(Inherited):
 
 @asynccontextmanager
 async def serving(servicer: Echo, verifier: TokenVerifier | None = None) -> AsyncIterator[grpc.aio.Channel]:
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=list(options(SETTINGS).items()))
     server.add_generic_rpc_handlers((CallGuard(verifier).handler(SERVICE, servicer),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
