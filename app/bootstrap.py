@@ -7,6 +7,7 @@ from functools import partial
 
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
+from app.domain.rake import RakeRule
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.services.execution import Execution
@@ -33,6 +34,8 @@ def policy(settings: Settings) -> Policy:
         reservation_timeout_ms=settings.reservation_timeout_ms,
         refusal_ttl_ms=settings.idempotency_ttl_ms,
         enforce_table_bank=settings.table_bank == "enforce",
+        rake=RakeRule(settings.rake_basis_points, settings.rake_cap_chips, settings.rake_min_pot_chips),
+        partitions=settings.partitions,
     )
 
 

@@ -14,7 +14,7 @@ GENESIS = "GENESIS"
 
 
 class TransactionType(StrEnum):
-    """What a balance change was for (CONTRACT 3)."""
+    """What a balance change was for (CONTRACT 3). The other types there are entries of a pot."""
 
     DEPOSIT = "DEPOSIT"
     WITHDRAW = "WITHDRAW"
@@ -23,6 +23,8 @@ class TransactionType(StrEnum):
     BONUS = "BONUS"
     REFERRAL = "REFERRAL"
     PAYOUT = "PAYOUT"
+    POT_WIN = "POT_WIN"
+    RAKE = "RAKE"
 
 
 SOURCES = frozenset(

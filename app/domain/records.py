@@ -1,4 +1,4 @@
-"""The small records that make a command idempotent: what was applied, and what was refused."""
+"""The small records that make a command idempotent: what was applied or answered, and what was refused."""
 
 import msgspec
 
@@ -15,6 +15,20 @@ class TransactionRecord(
     account_id: str
     seq: int
     fingerprint: str
+
+
+class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What a contribution or a settlement answered. Kept for ever, under the request's derived id.
+
+    The answer itself is kept, for the pot it came from is not.
+    """
+
+    v: int = RECORD_VERSION
+    table_id: str
+    hand_id: str
+    pot_id: str
+    fingerprint: str
+    answer: Answer
 
 
 class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):

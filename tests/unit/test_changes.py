@@ -16,9 +16,9 @@ def add_cash_outs(changes: Changes, state: State, *amounts: int) -> None:
     for amount in amounts:
         command = CashOut(account_id=ALICE, table_id="t1", amount=amount)
         request = Request(command, partition=partition_of(ALICE, PARTITIONS), key=str(amount))
-        decision = Decision(Answer(), foreign=(TableChange("t1", ALICE, -amount),))
+        decision = Decision(Answer(), tables=(TableChange("t1", ALICE, -amount),))
         changes.add(state, request, decision)
-        state.apply(decision, request.refusal_key)
+        state.apply(decision, request)
 
 
 def test_chips_in_play_are_compared_with_what_the_first_decision_saw() -> None:

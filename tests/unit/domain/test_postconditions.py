@@ -6,12 +6,13 @@ from msgspec.structs import replace
 from app.domain.accounts import Account, Origin, Posting, post
 from app.domain.amounts import MAX_CHIPS
 from app.domain.commands import Deposit
-from app.domain.decide import InvariantBroken, decide
+from app.domain.decide import decide
+from app.domain.invariants import InvariantBroken
 from app.domain.ledger import Metadata, TransactionType
 from app.domain.outcomes import Answer
 from app.domain.reservations import Reservation
 from app.domain.rules.case import Case
-from app.domain.state import Decision
+from app.domain.state import AccountEffect, Decision
 from tests.support.domain import NOW, POLICY, account, replace_rule, request_of, reservation, state_of
 
 DEPOSIT = request_of(Deposit(account_id="alice", amount=10))
@@ -36,16 +37,24 @@ AFTER, POSTING = post(ALICE, 10, TransactionType.DEPOSIT, Metadata(), Origin(DEP
 ANSWER = Answer(balance=110)
 
 
+def changed(account: Account, *postings: Posting) -> Decision:
+    """A decision that leaves the account so."""
+    return Decision(ANSWER, accounts=(AccountEffect(account, postings),))
+
+
 @pytest.mark.parametrize(
     "decision",
     [
-        Decision(ANSWER, account=replace(AFTER, balance=-1), posting=POSTING),
-        Decision(ANSWER, account=replace(AFTER, balance=MAX_CHIPS + 1), posting=POSTING),
-        Decision(ANSWER, account=replace(AFTER, balance=111), posting=POSTING),
-        Decision(ANSWER, account=replace(AFTER, seq=9), posting=POSTING),
-        Decision(ANSWER, account=replace(AFTER, reserved=-1)),
-        Decision(ANSWER, account=replace(AFTER, reserved=111)),
-        Decision(ANSWER, posting=Posting(POSTING.entry, POSTING.element)),
+        changed(replace(AFTER, balance=-1), POSTING),
+        changed(replace(AFTER, balance=MAX_CHIPS + 1), POSTING),
+        changed(replace(AFTER, balance=111), POSTING),
+        changed(replace(AFTER, seq=9), POSTING),
+        changed(replace(AFTER, reserved=-1)),
+        changed(replace(AFTER, reserved=111)),
+        changed(replace(AFTER, balance=100, seq=3), POSTING),
+        changed(AFTER, POSTING, POSTING),
+        changed(replace(AFTER, account_id="bob"), POSTING),
+        Decision(ANSWER),
     ],
 )
 def test_a_rule_that_is_wrong_is_stopped(decision: Decision, monkeypatch: pytest.MonkeyPatch) -> None:
