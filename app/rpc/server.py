@@ -14,8 +14,7 @@ from app.rpc import health
 from app.rpc.gen import balance_pb2
 from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
-from app.services.queries import Queries
-from app.services.submission import CommandBus
+from app.services.submission import FrontEnd
 from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -28,19 +27,18 @@ SPARE_CALLS = 512
 _log = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings, bus: CommandBus, queries: Queries, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) -> None:
     """Answer calls until `stop` is set, then finish those in hand, for at most 5 s.
 
     Raises OSError when the address cannot be listened on.
     """
     servicer = health_service.aio.HealthServicer()
-    await health.report(servicer, queries)
-    # The pot methods are not there yet and answer UNIMPLEMENTED.
-    server = _build(settings, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
+    await health.report(servicer, front_end.queries)
+    server = _build(settings, BalanceServicer(front_end), servicer)
     await server.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            reporting = tasks.create_task(health.keep_reporting(servicer, queries))
+            reporting = tasks.create_task(health.keep_reporting(servicer, front_end.queries))
             await stop.wait()
             reporting.cancel()
     finally:
