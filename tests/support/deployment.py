@@ -1,5 +1,6 @@
 """The service as single processes on one store: each with a line to it, and an environment, of its own."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.rpc.health import is_serving
 from tests.support.store import RealStore
+from tests.support.waiting import LOOK_EVERY_SECONDS
 from tests.support.workers import ROOT, Crew, WorkerProcess, crew
+
+READY_SECONDS = 20.0
 
 
 def free_port() -> str:
@@ -39,6 +44,14 @@ class Deployment:
     def front_end(self, *command: str, **environ: str) -> WorkerProcess:
         """Start a process of the gRPC front end; the same."""
         return self._crew.hire(*(command or ("app.cli", "grpc")), **self._environ | environ)
+
+    async def until_serving(self) -> None:
+        """Wait until a front end has found the store, and every partition an owner."""
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                if await is_serving(self.address):
+                    return
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     def verify(self) -> "subprocess.CompletedProcess[str]":
         """Run `balance verify` on the store, past all proxies."""
