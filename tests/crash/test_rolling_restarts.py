@@ -1,4 +1,4 @@
-"""A new release is rolled out under load, one by one: workers unnoticed, front ends at the price of a retry."""
+"""A new release is rolled out under load: workers are replaced unnoticed, front ends cost a retry."""
 
 import asyncio
 import secrets
