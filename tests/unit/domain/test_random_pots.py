@@ -4,11 +4,11 @@ from collections import Counter
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from app.domain.accounts import ACTIVE, FROZEN
-from app.domain.commands import CancelPot, Command, RecordContribution, SettlePot, Winner
+from app.domain.commands import CancelPot, RecordContribution, SettlePot, Winner
 from app.domain.decide import decide
 from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
@@ -19,13 +19,17 @@ from tests.unit.domain.pot_model import MOST, PotModel
 
 PLAYERS = {"alice": 100, "bob": 7, "rich": MOST - 60}
 TABLES = ("t1", "t2")
-HANDS = ("h1", "h2")
-table_ids = st.sampled_from(["t1", "t1", "t2"])
+HANDS = ("h1", "h2", "h3", "h4")
+table_ids = st.sampled_from(["t1", "t1", "t1", "t2"])
 hand_ids = st.sampled_from(HANDS)
 seats = st.integers(0, 3)
 account_ids = st.sampled_from([*PLAYERS, "nobody"])
 amounts = st.integers(1, 40) | st.sampled_from([10, 10, 20, MOST])
-keys = st.integers(1, 400).map("key {}".format) | st.sampled_from(["k1", "k2", "k3"])
+deep_bets = st.sampled_from([5, 10, 10, 25])
+folded_seats = st.sampled_from([(), (1,), (0, 2)])
+keys = st.sampled_from(["new", "new", "new", "new", "k1", "k2"])
+
+PotCommand = RecordContribution | SettlePot | CancelPot
 
 
 class Hands(RuleBasedStateMachine):
@@ -38,11 +42,14 @@ class Hands(RuleBasedStateMachine):
         self.model.in_play.update({(table, who): 100 for table in TABLES for who in PLAYERS})
         in_play = {(table, who): 0 for table in TABLES for who in (*PLAYERS, "nobody")}
         self.state = state_of([account(*each) for each in PLAYERS.items()], in_play | self.model.in_play)
-        self.told: dict[tuple[str, str, str], tuple[Command, Answer]] = {}
+        self.sent = 0
+        self.told: dict[tuple[str, str, str], tuple[PotCommand, Answer]] = {}
         self.chips = self.model.chips()
 
-    def do(self, command: RecordContribution | SettlePot | CancelPot, key: str = "") -> None:
+    def do(self, command: PotCommand, key: str = "") -> None:
         """Have a command decided, and its outcome compared with the model's."""
+        self.sent += 1
+        key = f"key {self.sent}" if key == "new" else key
         request = request_of(command, key)
         before = self.state.pots.get(command.pot_key)
         decision = decide(self.state, request, NOW, self.policy)
@@ -60,7 +67,7 @@ class Hands(RuleBasedStateMachine):
         if not answer.ok:
             assert (decision.accounts, decision.tables, decision.pot) == ((), (), None)
         self.state.apply(decision, request)
-        if answer.ok or decision.refusal:
+        if key and (answer.ok or decision.refusal):
             self.told[place] = (command, replace(answer, replayed=False))
         after = self.state.pots.get(command.pot_key)
         if before is not None and after is not before:
@@ -75,32 +82,50 @@ class Hands(RuleBasedStateMachine):
         )
         self.do(command, key)
 
-    @rule(table=table_ids, hand=hand_ids, seat=seats, amount=st.sampled_from([5, 10, 25]), key=keys)
-    def sit_and_bet(self, table: str, hand: str, seat: int, amount: int, key: str) -> None:
-        who = list(PLAYERS)[seat % len(PLAYERS)]
-        self.contribute(table, hand, seat, who, amount, key)
+    @rule(table=table_ids, hand=hand_ids, bets=st.lists(st.sampled_from([0, 5, 10, 25]), max_size=4))
+    def go_round(self, table: str, hand: str, bets: list[int]) -> None:
+        for seat, amount in enumerate(bets):
+            who = list(PLAYERS)[seat % len(PLAYERS)]
+            if amount:
+                self.contribute(table, hand, seat, who, amount, "new")
 
-    @rule(table=table_ids, hand=hand_ids, data=st.data(), key=keys)
-    def settle_as_the_cards_fell(self, table: str, hand: str, data: st.DataObject, key: str) -> None:
-        pot = self.model.pots.get((table, hand))
-        if pot is None:
-            return
+    @precondition(lambda self: self.told)
+    @rule(pick=st.integers(0, 99))
+    def repeat(self, pick: int) -> None:
+        (_, _, key), (command, _) = list(self.told.items())[pick % len(self.told)]
+        self.do(command, key)
+
+    @rule(data=st.data(), table=table_ids, hand=hand_ids, bets=st.lists(deep_bets, min_size=2, max_size=4))
+    def play_a_hand(self, data: st.DataObject, table: str, hand: str, bets: list[int]) -> None:
+        self.go_round(table, hand, bets)
+        if (table, hand) in self.model.pots:
+            self.settle(data, (table, hand), "new", slip=0, folded=())
+
+    @precondition(lambda self: self.model.pots)
+    @rule(data=st.data(), key=keys, slip=st.integers(-1, 1), folded=folded_seats)
+    def settle_with_a_slip(self, data: st.DataObject, key: str, slip: int, folded: tuple[int, ...]) -> None:
+        self.settle(data, data.draw(st.sampled_from(list(self.model.pots))), key, slip=slip, folded=folded)
+
+    def settle(
+        self, data: st.DataObject, where: tuple[str, str], key: str, *, slip: int, folded: tuple[int, ...]
+    ) -> None:
+        """Pay the side pots to some of those who are in them; gross or less rake."""
+        pot = self.model.pots[where]
         won: Counter[int] = Counter()
         for side_pot in side_pots(pot.put_in):
             winners = data.draw(st.lists(st.sampled_from(side_pot.seats), min_size=1, max_size=2))
             won[winners[0]] += side_pot.amount // 2
             won[winners[-1]] += side_pot.amount - side_pot.amount // 2
-        slip = data.draw(st.sampled_from([0, 0, 0, 0, -1, 1, pot.rake, pot.rake]))
-        most = max(won, key=lambda seat: won[seat])
-        won[most] -= slip
-        to = data.draw(st.sampled_from(["ACCOUNT", "TABLE"]))
-        folded = data.draw(st.sampled_from([(), (), (1,), (0, 2)]))
+        won[max(won, key=lambda seat: won[seat])] -= slip + data.draw(st.sampled_from([0, pot.rake]))
         paid = tuple(
             Winner(seat_id=seat, account_id=pot.accounts[seat], amount=amount)
             for seat, amount in won.items()
             if amount > 0
         )
-        command = SettlePot(table_id=table, hand_id=hand, winners=paid, payout_to=to, folded_seat_ids=folded)
+        to = data.draw(st.sampled_from(["ACCOUNT", "TABLE"]))
+        command = SettlePot(
+            table_id=where[0], hand_id=where[1], winners=paid, payout_to=to, folded_seat_ids=folded
+        )
         self.do(command, key)
 
     @rule(table=table_ids, hand=hand_ids, seat=seats, who=account_ids, amount=amounts, key=keys)
@@ -108,19 +133,17 @@ class Hands(RuleBasedStateMachine):
         winner = Winner(seat_id=seat, account_id=who, amount=amount)
         self.do(SettlePot(table_id=table, hand_id=hand, winners=(winner,)), key)
 
-    @rule(table=table_ids, hand=hand_ids, sure=st.sampled_from([True, False, False]))
-    def cancel(self, table: str, hand: str, *, sure: bool) -> None:
-        if sure:
-            self.do(CancelPot(table_id=table, hand_id=hand))
-
     @rule(table=table_ids, hand=hand_ids)
-    def an_ended_pot_is_forgotten(self, table: str, hand: str) -> None:
-        pot = self.model.pots.get((table, hand))
-        if pot is not None and pot.status != "ACTIVE":
-            del self.model.pots[table, hand]
-            del self.state.pots[table, hand]
+    def cancel(self, table: str, hand: str) -> None:
+        self.do(CancelPot(table_id=table, hand_id=hand))
 
-    @rule(who=st.sampled_from(list(PLAYERS)), freeze=st.sampled_from([True, False, False, False]))
+    @rule()
+    def ended_pots_are_forgotten(self) -> None:
+        for hand in [hand for hand, pot in self.model.pots.items() if pot.status != "ACTIVE"]:
+            del self.model.pots[hand]
+            del self.state.pots[hand]
+
+    @rule(who=st.sampled_from(list(PLAYERS)), freeze=st.integers(0, 9).map(lambda dice: dice == 9))
     def freeze_or_thaw(self, who: str, *, freeze: bool) -> None:
         (self.model.frozen.add if freeze else self.model.frozen.discard)(who)
         before = self.state.accounts[who]
@@ -147,4 +170,4 @@ class Hands(RuleBasedStateMachine):
 
 
 TestRandomPots = Hands.TestCase
-TestRandomPots.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestRandomPots.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
