@@ -10,21 +10,18 @@ from .calls import Call
 from .seats import Join, Leave, Result, Showdown, Step, Steps
 from .sync import BalanceClient
 
-HOLD_SECONDS = 120  # a poker service that died has this long to come back and finish a join
-
 
 class SeatCashier:
     """Moves chips and seats together, from threads. Each method may be called again with the same ids."""
 
-    def __init__(self, client: BalanceClient, *, hold_seconds: int = HOLD_SECONDS) -> None:
+    def __init__(self, client: BalanceClient) -> None:
         self._client = client
-        self._hold_seconds = hold_seconds
 
     def join_seat(
         self, join: Join, take_seat: Callable[[], bool], give_up_seat: Callable[[], object]
     ) -> Transaction | None:
         """Hold the chips, take the seat, pay. None when `take_seat` said no."""
-        return self._drive(seats.join_seat(join, take_seat, give_up_seat, self._hold_seconds))
+        return self._drive(seats.join_seat(join, take_seat, give_up_seat))
 
     def leave_seat(self, leave: Leave, clear_seat: Callable[[], object]) -> Transaction | None:
         """Bring the chips home, then clear the seat. None when there were no chips."""
@@ -55,9 +52,8 @@ class SeatCashier:
 class AsyncSeatCashier:
     """The same on an event loop, with callbacks that are awaited."""
 
-    def __init__(self, client: AsyncBalanceClient, *, hold_seconds: int = HOLD_SECONDS) -> None:
+    def __init__(self, client: AsyncBalanceClient) -> None:
         self._client = client
-        self._hold_seconds = hold_seconds
 
     async def join_seat(
         self,
@@ -66,7 +62,7 @@ class AsyncSeatCashier:
         give_up_seat: Callable[[], Awaitable[object]],
     ) -> Transaction | None:
         """Hold the chips, take the seat, pay. None when `take_seat` said no."""
-        return await self._drive(seats.join_seat(join, take_seat, give_up_seat, self._hold_seconds))
+        return await self._drive(seats.join_seat(join, take_seat, give_up_seat))
 
     async def leave_seat(
         self, leave: Leave, clear_seat: Callable[[], Awaitable[object]]

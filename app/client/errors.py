@@ -21,7 +21,7 @@ class BalanceError(Exception):
 
 
 class Refused(BalanceError):
-    """The service said no, for good, and nothing changed. Do not send it again: tell the player, or decide.
+    """The service said no, and nothing changed. The same key is refused again: a new try takes a new one.
 
     `code` is the contract's, such as INSUFFICIENT_BALANCE; `answer` has the other fields of the answer.
     """

@@ -45,12 +45,17 @@ Steps = Generator[Step, Any, Result]
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A player's wish for a seat. `join_id` names one attempt: after a failed one, the next has its own."""
+    """A player's wish for a seat. `join_id` names one attempt: after a failed one, the next has its own.
+
+    Keep it whole, to do it again as it was: with another amount or hold it would be another command. A poker
+    service that died has `hold_seconds` to come back and finish.
+    """
 
     join_id: str
     account_id: str
     table_id: str
     amount: int
+    hold_seconds: int = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Showdown:
 
 
 def join_seat(
-    join: Join, take_seat: Callable[[], Any], give_up_seat: Callable[[], Any], hold_seconds: int
+    join: Join, take_seat: Callable[[], Any], give_up_seat: Callable[[], Any]
 ) -> Steps[Transaction | None]:
     """Hold the chips, take the seat, pay. None when `take_seat` said no; the chips are free again.
 
@@ -87,7 +92,7 @@ def join_seat(
         join.account_id,
         join.table_id,
         join.amount,
-        timeout_seconds=hold_seconds,
+        timeout_seconds=join.hold_seconds,
         idempotency_key=f"join:{join.join_id}",
     )
     give_back = calls.release(held.reservation_id, reason="no seat")

@@ -52,8 +52,8 @@ def client_of(kind: str, target: str, **options: Any) -> Iterator[Any]:
         client.close()
 
 
-def cashier_of(client: Any, **options: Any) -> Any:
+def cashier_of(client: Any) -> Any:
     """The cashier of that client."""
     if isinstance(client, Awaited):
-        return Awaited(client._runner, AsyncSeatCashier(client._wrapped, **options))
-    return SeatCashier(client, **options)
+        return Awaited(client._runner, AsyncSeatCashier(client._wrapped))
+    return SeatCashier(client)

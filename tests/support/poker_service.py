@@ -1,7 +1,7 @@
-"""A poker service of one seat, in a process of its own that can die at a given moment: for the tests' kill -9.
+"""A poker service of one seat, in a process of its own that is killed at a given moment.
 
-`python -m tests.support.poker_service KIND TARGET FOLDER DEED DIE_AT PLAN`, where FOLDER is what it keeps across its
-deaths, and PLAN the JSON of a Join or Leave. Prints what came of it.
+`python -m tests.support.poker_service KIND TARGET FOLDER DEED DIE_AT PLAN`, where FOLDER is what it keeps
+across its deaths, and PLAN the JSON of a Join or Leave. Prints what came of it.
 """
 
 import json

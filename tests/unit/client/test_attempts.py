@@ -125,4 +125,9 @@ def test_the_pot_calls_are_spoken(client: Any, service: ScriptedService) -> None
     client.cancel_pot("t", "h")
     with pytest.raises(CallFailed, match="UNIMPLEMENTED"):
         client.cancel_pot("t", "h")
-    assert [method for method, *_ in service.asked] == ["RecordContribution", "SettlePot", "CancelPot", "CancelPot"]
+    assert [method for method, *_ in service.asked] == [
+        "RecordContribution",
+        "SettlePot",
+        "CancelPot",
+        "CancelPot",
+    ]

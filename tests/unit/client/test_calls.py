@@ -120,7 +120,9 @@ TABLE: list[tuple[Call[Any], Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "request_made", "message", "value"), TABLE, ids=[row[0].method for row in TABLE])
+@pytest.mark.parametrize(
+    ("call", "request_made", "message", "value"), TABLE, ids=[row[0].method for row in TABLE]
+)
 def test_a_call_makes_its_request_and_reads_its_answer(
     call: Call[Any], request_made: Any, message: Any, value: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""The policy: what each status becomes, what is tried again, after which pause, and what the breaker is told."""
+"""The policy: what each status becomes, what is tried again and when, and what the breaker is told."""
 
 import pickle
 from typing import Any
@@ -39,9 +39,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "details", "expected"), TABLE)
-def test_a_status_becomes_one_error(
-    status: StatusCode, details: str, expected: type[BalanceError]
-) -> None:
+def test_a_status_becomes_one_error(status: StatusCode, details: str, expected: type[BalanceError]) -> None:
     """Only what may pass by itself is Unanswered, and only that is tried again."""
     error = error_of("Deposit", status, details, "key")
     assert type(error) is expected
@@ -87,7 +85,9 @@ def test_an_error_crosses_processes(error: BalanceError) -> None:
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-@pytest.mark.parametrize(("attempt", "longest"), [(1, 0.05), (2, 0.1), (3, 0.2), (5, 0.8), (6, 1.0), (5000, 1.0)])
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(1, 0.05), (2, 0.1), (3, 0.2), (5, 0.8), (6, 1.0), (5000, 1.0)]
+)
 def test_pauses_grow_and_are_random_from_zero(attempt: int, longest: float) -> None:
     """Full jitter: callers who failed together do not come back together."""
     wait = Policy().retrying()["wait"]
