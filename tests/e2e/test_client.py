@@ -129,7 +129,7 @@ def test_a_killed_poker_service_finishes_what_it_began(
     """Done again with the same ids, each change happens once: 400 chips leave the account, and come back."""
     with client_of("sync", service.grpc) as client:
         anna, seat = opened(client), Seat(tmp_path, NEVER)
-        steps = [
+        steps: list[tuple[Join | Leave, set[str], tuple[int, int, int]]] = [
             (Join(new_id(), anna, "t1", 400), {BEFORE_SEAT, AFTER_SEAT, AFTER_BUY_IN}, (600, 600, 1)),
             (Leave(new_id(), anna, "t1", 1, 400), {BEFORE_CLEARING, AFTER_CLEARING}, (1000, 1000, 2)),
         ]

@@ -39,8 +39,8 @@ def _awaited(callback: Callable[..., Any]) -> Callable[..., Any]:
 def client_of(kind: str, target: str, **options: Any) -> Iterator[Any]:
     """A BalanceClient, or an AsyncBalanceClient that is called like one."""
     if kind == "sync":
-        with BalanceClient(target, **options) as client:
-            yield client
+        with BalanceClient(target, **options) as waiting:
+            yield waiting
         return
 
     async def made() -> AsyncBalanceClient:

@@ -21,7 +21,7 @@ class ScriptedService:
 
     target: str = ""
     script: list[Line] = field(default_factory=list)
-    asked: list[tuple[str, Any, str | None]] = field(default_factory=list)
+    asked: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     def answers(self, *lines: Line) -> None:
         self.script += lines
@@ -60,11 +60,14 @@ def _request_class(method: str) -> Any:
 
 
 @contextmanager
-def scripted_service() -> Iterator[ScriptedService]:
+def scripted_service(credentials: grpc.ServerCredentials | None = None) -> Iterator[ScriptedService]:
     """Serve on a free port; at the end nothing of the script may be left unsaid."""
     service = ScriptedService()
     server = grpc.server(ThreadPoolExecutor(max_workers=4), handlers=[_Handler(service)])
-    service.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials:
+        service.target = f"localhost:{server.add_secure_port('localhost:0', credentials)}"
+    else:
+        service.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:
         yield service

@@ -2,16 +2,33 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from grpc import StatusCode
 
-from app.client import CallFailed, CircuitOpen, DeadLettered, Policy, Refused, Transaction, Unanswered
+from app.client import (
+    CallFailed,
+    CircuitOpen,
+    DeadLettered,
+    Payout,
+    Policy,
+    Refused,
+    Showdown,
+    Transaction,
+    Unanswered,
+    Winner,
+)
 from app.client.gen import balance_pb2 as pb
-from tests.support.clients import KINDS, client_of
+from tests.support.clients import KINDS, cashier_of, client_of
 from tests.support.scripted_service import ScriptedService, scripted_service
 
 QUICK = Policy(first_pause_seconds=0.001, longest_pause_seconds=0.002)
@@ -131,3 +148,47 @@ def test_the_pot_calls_are_spoken(client: Any, service: ScriptedService) -> None
         "CancelPot",
         "CancelPot",
     ]
+
+
+def test_a_showdown_is_settled_on_the_wire(client: Any, service: ScriptedService) -> None:
+    """Done again after a crash, it asks for the same and hands the engine the same."""
+    paid = pb.SettlementResult(account_id="anna", transaction_id="t", amount=95)
+    service.answers(*[pb.SettlePotResponse(ok=True, results=[paid])] * 2)
+    showdown = Showdown("t1", "h1", (Winner(3, "anna", 100),))
+    stacks: list[Any] = []
+    for _ in range(2):
+        settled = cashier_of(client).settle_showdown(showdown, stacks.append)
+        assert settled.payouts == (Payout("anna", "t", 95, 0),)
+    assert stacks == [settled.payouts] * 2
+    (_, first, _), (_, second, _) = service.asked
+    assert first == second
+
+
+@pytest.fixture(scope="module")
+def certificate() -> tuple[bytes, bytes]:
+    """A key and a certificate that localhost signed for itself, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem, made.public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_service_behind_tls_is_reached(kind: str, certificate: tuple[bytes, bytes]) -> None:
+    """With the credentials that trust it, and not without."""
+    with scripted_service(grpc.ssl_server_credentials([certificate])) as service:
+        service.answers(DONE)
+        trusting = grpc.ssl_channel_credentials(certificate[1])
+        with client_of(kind, service.target, credentials=trusting) as client:
+            assert client.deposit("a", 5) == Transaction("t", 5)
+        hasty = Policy(total_seconds=0.5)
+        with client_of(kind, service.target, policy=hasty) as client, pytest.raises(Unanswered):
+            client.deposit("a", 5)

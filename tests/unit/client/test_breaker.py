@@ -1,5 +1,7 @@
 """The circuit breaker: a table of what happens, when, and whether a new call gets through."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from app.client.breaker import Breaker
@@ -11,7 +13,7 @@ PAUSE_SECONDS = 2.0
 CLOSED, PROBE, OPEN = "lets calls through", "lets one call through", "refuses"
 
 # What happens, the seconds that pass after it, and how the breaker meets new calls then.
-TABLE: list[tuple[str, list[tuple[str, float]], str]] = [
+TABLE: list[tuple[str, Sequence[tuple[str, float]], str]] = [
     ("nothing yet", [], CLOSED),
     ("a failure short of the limit", [("failed", 0)] * 2, CLOSED),
     ("the limit", [("failed", 0)] * 3, OPEN),
@@ -57,7 +59,7 @@ def admits(breaker: Breaker) -> bool:
 
 
 @pytest.mark.parametrize(("happened", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_what_happened_decides_who_gets_through(happened: list[tuple[str, float]], expected: str) -> None:
+def test_what_happened_decides_who_gets_through(happened: Sequence[tuple[str, float]], expected: str) -> None:
     """Closed lets all through, open none, and half-open one while the others wait for what it finds."""
     clock = Clock()
     breaker = Breaker(FAILURES, PAUSE_SECONDS, clock)

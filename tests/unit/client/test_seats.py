@@ -117,7 +117,7 @@ class Driver:
         return name
 
 
-def named(rows: list[Row]) -> Any:
+def named(rows: list[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", rows, ids=[row[0] for row in rows])
 
 
