@@ -151,9 +151,11 @@ def test_an_attempt_ends_with_the_call_at_the_latest() -> None:
 
 
 def test_the_service_welcomes_what_the_channel_does() -> None:
-    """Pings no more often than it allows, requests no larger than it takes."""
+    """Pings no more often than it allows, also on an idle connection; requests no larger than it takes."""
     server: dict[str, Any] = dict(options(Settings.from_environment({})))
     shortest = server["grpc.http2.min_ping_interval_without_data_ms"]
     assert CHANNEL_OPTIONS["grpc.keepalive_time_ms"] >= shortest
+    idle = "grpc.keepalive_permit_without_calls"
+    assert CHANNEL_OPTIONS[idle] == server[idle] == 1
     assert CHANNEL_OPTIONS["grpc.max_send_message_length"] == MAX_REQUEST_BYTES
     assert CHANNEL_OPTIONS["grpc.enable_retries"] == 0
