@@ -87,4 +87,5 @@ def options(settings: Settings) -> Mapping[str, int]:
         "grpc.keepalive_time_ms": 30_000,
         "grpc.keepalive_timeout_ms": 10_000,
         "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+        "grpc.keepalive_permit_without_calls": 1,  # else gRPC closes an idle connection at its third ping
     }

@@ -16,7 +16,7 @@ Evolution   Fields and methods are added; names and numbers that exist never cha
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
-from app.rpc.gen import balance_pb2 as _balance_pb2
+from . import balance_pb2 as _balance_pb2
 import grpc as _grpc
 import sys
 import typing as _typing
