@@ -68,7 +68,7 @@ class Table:
         self,
         hand_id: str,
         winners: Sequence[tuple[int, str, int]],
-        payout_to: pb.SettlePotRequest.PayoutTo = pb.SettlePotRequest.ACCOUNT,
+        payout_to: pb.SettlePotRequest.PayoutTo.ValueType = pb.SettlePotRequest.ACCOUNT,
         folded: Sequence[int] = (),
     ) -> pb.SettlePotRequest:
         return pb.SettlePotRequest(

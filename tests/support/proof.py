@@ -12,6 +12,7 @@ from app.domain.ledger import unseal
 from app.domain.outcomes import Answer, Outcome
 from app.services.changes import DeadLetter
 from app.services.execution import MAX_TRIES_ALONE
+from app.services.queue import Stream
 from app.storage import keys
 from app.storage.auditing import Auditor
 from app.storage.plan import Plan
@@ -21,7 +22,15 @@ from tests.support.playing_fields import PARTITIONS
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
 
 # What is not kept under a key: the same command may be decided anew.
-_PASSING = frozenset({Outcome.DROPPED, Outcome.EXPIRED, Outcome.HOLD_LIMIT})
+_PASSING = frozenset(
+    {
+        Outcome.DROPPED,
+        Outcome.EXPIRED,
+        Outcome.HOLD_LIMIT,
+        Outcome.POT_NOT_FOUND,
+        Outcome.SETTLEMENT_MISMATCH,
+    }
+)
 
 
 def problems(world: World, accounts: Iterable[str]) -> list[str]:
@@ -81,20 +90,20 @@ def _out_of_order(world: World, account_id: str) -> Iterator[str]:
     entries = [unseal(element)[1] for element in world.field.tool.read(plan)[1][0]]
     if len({entry.transaction_id for entry in entries}) < len(entries):
         yield f"{account_id}: a transaction was applied twice"
-    lanes = {
-        envelope["commandId"]: message.lane
+    streams = {
+        envelope["commandId"]: message.stream
         for message in world.queued.values()
         for envelope in message.envelopes
     }
-    latest: dict[str, int] = defaultdict(lambda: -1)
+    latest: dict[Stream, int] = defaultdict(lambda: -1)
     for entry in entries:
         command_id = entry.command_id or ""
-        lane = lanes[command_id]
-        later = [place for place in world.arrivals[command_id] if place > latest[lane]]
+        stream = streams[command_id]
+        later = [place for place in world.arrivals[command_id] if place > latest[stream]]
         if not later:
             yield f"{account_id}: {command_id} was applied out of order"
             return
-        latest[lane] = later[0]
+        latest[stream] = later[0]
 
 
 def dead_letters(world: World) -> list[DeadLetter]:
