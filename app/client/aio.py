@@ -1,7 +1,6 @@
 """AsyncBalanceClient: the same service, methods and policy, on an asyncio event loop."""
 
 from copy import copy
-from dataclasses import replace
 from typing import Self, TypeVar
 
 import grpc
@@ -53,8 +52,7 @@ class AsyncBalanceClient:
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""
         other = copy(self)
-        policy = replace(self._desk.policy, total_seconds=seconds)
-        other._desk = replace(self._desk, policy=policy)  # noqa: SLF001 - of its own kind
+        other._desk = self._desk.within(seconds)  # noqa: SLF001 - of its own kind
         return other
 
     async def send(self, call: Call[Answer]) -> Answer:

@@ -50,7 +50,7 @@ class SeatCashier:
 
 
 class AsyncSeatCashier:
-    """The same on an event loop, with callbacks that are awaited."""
+    """The same on an event loop, with callbacks that are awaited. A cancelled task counts as a death."""
 
     def __init__(self, client: AsyncBalanceClient) -> None:
         self._client = client

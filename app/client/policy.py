@@ -6,7 +6,7 @@ gRPC's own are off: they know neither the breaker nor the caller's deadline for 
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -76,6 +76,10 @@ class Desk:
     policy: Policy
     breaker: Breaker
     token: Token = field(repr=False)
+
+    def within(self, seconds: float) -> "Desk":
+        """The same desk with another deadline for whole calls."""
+        return replace(self, policy=replace(self.policy, total_seconds=seconds))
 
     def open(self, call: Call[Any]) -> float:
         """Admit a new call; the moment at which it must be over."""

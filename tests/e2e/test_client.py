@@ -1,6 +1,7 @@
 """The client before the real service: ordinary calls, a store that hangs, a poker service that is killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
 from app.client import CallFailed, Join, Leave, Policy, Refused
-from tests.e2e.test_store_away import frozen_store
+from tests.e2e.test_store_away import frozen_store, wait_until_ready
 from tests.support.clients import KINDS, cashier_of, client_of
 from tests.support.poker_service import (
     AFTER_BUY_IN,
@@ -99,6 +101,28 @@ def test_a_store_that_comes_back_during_a_call_applies_it_once(kind: str, servic
             client.deposit(anna, 5)
         assert len(attempts) >= 3
         assert chips(known, anna) == (1005, 1005, 1)
+    wait_until_ready(service)  # for those who come next, by HTTP too
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_that_dies_during_a_call_applies_it_once(kind: str, service: RunningService) -> None:
+    """Killed for real, and started again by the service itself; nobody but the client tries again."""
+    with client_of(kind, service.grpc) as known:
+        anna = opened(known)
+        with redis.Redis.from_url(service.redis_url) as store:
+            pid = store.info("server")["process_id"]
+        deaths = iter([pid])
+
+        def token() -> str:
+            """Asked for at each attempt: just before the first one the store dies."""
+            for doomed in deaths:
+                os.kill(doomed, signal.SIGKILL)
+            return service.token
+
+        with client_of(kind, service.grpc, token=token, policy=Policy(total_seconds=60)) as client:
+            client.deposit(anna, 5)
+        assert chips(known, anna) == (1005, 1005, 1)
+    wait_until_ready(service)
 
 
 def poker(

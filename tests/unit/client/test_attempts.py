@@ -1,5 +1,6 @@
 """Both clients on the wire: what is sent again, under which key and in whose name."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,12 @@ from cryptography.x509.oid import NameOID
 from grpc import StatusCode
 
 from app.client import (
+    AsyncBalanceClient,
+    AsyncSeatCashier,
     CallFailed,
     CircuitOpen,
     DeadLettered,
+    Join,
     Payout,
     Policy,
     Refused,
@@ -162,6 +166,29 @@ def test_a_showdown_is_settled_on_the_wire(client: Any, service: ScriptedService
     assert stacks == [settled.payouts] * 2
     (_, first, _), (_, second, _) = service.asked
     assert first == second
+
+
+def test_a_join_that_is_cancelled_counts_as_a_death(service: ScriptedService) -> None:
+    """Nothing is undone behind its back: it is done again, or the hold ends by itself."""
+    service.answers(pb.ReserveForBuyInResponse(ok=True, reservation_id="007-r"))
+
+    async def join_and_cancel() -> None:
+        arrived = asyncio.Event()
+
+        async def take_seat() -> bool:
+            arrived.set()
+            return await asyncio.Future()
+
+        async with AsyncBalanceClient(service.target) as client:
+            cashier = AsyncSeatCashier(client)
+            joining = asyncio.create_task(cashier.join_seat(Join("j", "a", "t", 5), take_seat, take_seat))
+            await arrived.wait()
+            joining.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await joining
+
+    asyncio.run(join_and_cancel())
+    assert [method for method, *_ in service.asked] == ["ReserveForBuyIn"]
 
 
 @pytest.fixture(scope="module")
