@@ -11,9 +11,19 @@ from app.domain.commands import Command, RecordContribution, SettlePot, Winner
 from app.domain.decide import decide
 from app.domain.outcomes import Outcome
 from app.domain.policy import Policy
-from app.domain.pots import Contribution, Pot, cancel, open_pot, put_in
+from app.domain.pots import (
+    SETTLED,
+    Contribution,
+    EntryType,
+    Pot,
+    PotEntry,
+    SettlementResult,
+    cancel,
+    open_pot,
+    put_in,
+)
 from app.domain.state import Decision, State
-from tests.support.domain import NOW, POLICY, account, check_decision, do, request_of, state_of
+from tests.support.domain import NOW, POLICY, check_decision, request_of, state_of
 
 HAND = ("t1", "h1")
 POT_ID = "003-" + "p" * 26
@@ -34,13 +44,34 @@ def cancelled(made: Pot) -> Pot:
     return cancel(made, "misdeal", NOW - 7_000)
 
 
-def settled(made: Pot, *winners: tuple[int, str, int]) -> Pot:
-    """The pot as a settlement left it."""
-    state = state_of([*(account(winner[1]) for winner in winners), made])
-    assert do(state, request_of(settle(*winners), "earlier"), NOW - 7_000).ok
-    after = state.pots[HAND]
-    assert after
-    return after
+def settled(made: Pot) -> Pot:
+    """The pot as a settlement without rake left it: the first seat has won it all."""
+    seat_id, account_id = made.contributions[0].seat_id, made.contributions[0].account_id
+    transaction_id = "007-" + "w" * 26
+    win = PotEntry(
+        n=len(made.entries) + 1,
+        type=EntryType.POT_WIN,
+        amount=-made.total,
+        account_id=account_id,
+        timestamp=NOW - 7_000,
+        seat_id=seat_id,
+        transaction_id=transaction_id,
+    )
+    result = SettlementResult(
+        seat_id=seat_id,
+        account_id=account_id,
+        transaction_id=transaction_id,
+        amount=made.total,
+        new_balance=made.total,
+    )
+    return msgspec.structs.replace(
+        made,
+        status=SETTLED,
+        version=made.version + 1,
+        entries=(*made.entries, win),
+        results=(result,),
+        settled_at=win.timestamp,
+    )
 
 
 def contribute(

@@ -59,7 +59,7 @@ CONTRIBUTE = [
     PotRow("another seat may too", (ALICE, SMALL), contribute(5, seat_id=3), effect=into_pot(5)),
     PotRow(
         "a settled pot takes no more",
-        (ALICE, settled(SMALL, (1, "alice", 20))),
+        (ALICE, settled(SMALL)),
         contribute(5),
         Outcome.POT_NOT_ACTIVE,
         STICKS,
@@ -189,7 +189,7 @@ SETTLE = [
     ),
     PotRow(
         "a settled pot is not paid again",
-        (ALICE, settled(HEADS_UP, (1, "alice", 100))),
+        (ALICE, settled(HEADS_UP)),
         settle((2, "bob", 100)),
     ),
     *(
@@ -331,7 +331,7 @@ CANCELS = [
     PotRow("a cancelled pot is cancelled", (cancelled(HEADS_UP),), CANCEL),
     PotRow(
         "a settled pot is not",
-        (settled(HEADS_UP, (1, "alice", 100)),),
+        (settled(HEADS_UP),),
         CANCEL,
         Outcome.POT_NOT_ACTIVE,
     ),
