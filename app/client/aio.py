@@ -48,6 +48,10 @@ class AsyncBalanceClient:
     record_contribution = async_method(calls.record_contribution)
     settle_pot = async_method(calls.settle_pot)
     cancel_pot = async_method(calls.cancel_pot)
+    get_pot = async_method(calls.get_pot)
+    get_table = async_method(calls.get_table)
+    get_reservation = async_method(calls.get_reservation)
+    list_reservations = async_method(calls.list_reservations)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""

@@ -52,6 +52,10 @@ class BalanceClient:
     record_contribution = method(calls.record_contribution)
     settle_pot = method(calls.settle_pot)
     cancel_pot = method(calls.cancel_pot)
+    get_pot = method(calls.get_pot)
+    get_table = method(calls.get_table)
+    get_reservation = method(calls.get_reservation)
+    list_reservations = method(calls.list_reservations)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""
