@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from ops.bench.cpu import CpuClock
+from ops.bench.hands import hands
 from ops.bench.load import Measured, closed_loop, open_loop
 
 ACCOUNTS = 1_000
@@ -45,6 +46,7 @@ ROWS = (
     Row("deposits, idle: 1 call/s", partial(open_loop, rate=1, accounts=ACCOUNTS)),
     Row("deposits, open loop at 500/s", partial(open_loop, rate=500, accounts=ACCOUNTS)),
     Row("deposits, open loop at 2,000/s", partial(open_loop, rate=2_000, accounts=ACCOUNTS)),
+    Row("hands of 6 players, 12 bets and a settlement, 8 tables", partial(hands, tables=8)),
 )
 
 
@@ -72,7 +74,7 @@ def measure(rounds: int, seconds: float) -> tuple[dict[str, list[Measured]], dic
         for _ in range(rounds):
             for row in ROWS:
                 with clock.counting(row.name):
-                    target = service if row.name.startswith("deposits") else echo
+                    target = service if row.name.startswith(("deposits", "hands")) else echo
                     found[row.name].append(asyncio.run(row.load(target, seconds=seconds)))
         commands = sum(measured.calls for measured in found[SPREAD_64])
         return found, {name: used * 1_000 / commands for name, used in clock.used[SPREAD_64].items()}

@@ -25,7 +25,8 @@ def _percentile(ordered: list[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1_000
 
 
-def _measured(latencies: list[float], took: float) -> Measured:
+def measured(latencies: list[float], took: float) -> Measured:
+    """The figures of calls that took so long, all together `took` seconds."""
     latencies.sort()
     return Measured(
         len(latencies) / took, _percentile(latencies, 0.5), _percentile(latencies, 0.99), len(latencies)
@@ -66,7 +67,7 @@ async def closed_loop(target: str, *, in_flight: int, accounts: int, seconds: fl
 
         began = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(in_flight)))
-        return _measured(latencies, time.perf_counter() - began)
+        return measured(latencies, time.perf_counter() - began)
 
 
 async def open_loop(target: str, *, rate: float, accounts: int, seconds: float) -> Measured:
@@ -85,4 +86,4 @@ async def open_loop(target: str, *, rate: float, accounts: int, seconds: float) 
             intended = began + number / rate
             await asyncio.sleep(max(0.0, intended - time.perf_counter()))
             calls.create_task(call(intended))
-    return _measured(latencies, time.perf_counter() - began)
+    return measured(latencies, time.perf_counter() - began)
