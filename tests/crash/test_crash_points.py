@@ -130,9 +130,10 @@ class Evening:
     async def _hands(self) -> None:
         """A hand of Fay and Gus that is settled, one that is cancelled, and what is refused of both."""
         dealer = self._dealer
-        for account_id in (FAY, GUS):
-            await self._callers[account_id].ask(EnsureAccount(account_id=account_id))
+        players = [self._callers[account_id] for account_id in (FAY, GUS)]
+        await asyncio.gather(*(each.ask(EnsureAccount(account_id=each.account_id)) for each in players))
         await dealer.ask_at_once(Ask(_bet("h1", 1, FAY), "bet 1"), Ask(_bet("h1", 2, GUS), "bet 2"))
+        await asyncio.sleep(1)
         await dealer.ask(_settle(61), "wrong")
         await dealer.settle(_settle(60), "settle", {GUS: 57})  # less 5 %
         await dealer.settle(_settle(60), "settle", {GUS: 57})
