@@ -256,7 +256,7 @@ class Bus:
             outbox.waiting.clear()
 
     async def _watch(self) -> None:
-        """Look at the store's memory and at the pace of answers, and forget messages that nobody waits for any more."""
+        """Look at the store's memory and the pace of answers, and forget messages nobody waits for."""
         while True:
             try:
                 self._has_room = await self._command_log.has_room()
