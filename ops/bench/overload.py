@@ -1,4 +1,4 @@
-"""Ten times the load that fits: what is still answered, how soon the rest is refused, what memory it takes."""
+"""Ten times the load that fits: what is still answered, how soon the rest is refused, and how memory fares."""
 
 import json
 import subprocess
