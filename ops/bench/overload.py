@@ -1,4 +1,4 @@
-"""Ten times the load that fits: what is still answered, how soon the rest is refused, and how memory fares."""
+"""Ten times the load that fits: what is answered, how soon the rest is refused, and what memory it takes."""
 
 import json
 import subprocess
