@@ -19,7 +19,7 @@ from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
-MAX_PENDING_CALLS = 65_536
+MAX_PENDING_CALLS = 1_024
 DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
@@ -79,8 +79,9 @@ def options(settings: Settings) -> Mapping[str, int]:
         "grpc.max_metadata_size": MAX_METADATA_BYTES,
         # Several servers share a port only on purpose; otherwise a second one is an error, not a surprise.
         "grpc.so_reuseport": int(settings.grpc_processes > 1),
-        # Beyond its own default of 1000 calls not yet looked at, gRPC resets some (callers see CANCELLED);
-        # they are to come through and be told RESOURCE_EXHAUSTED.
+        # Calls not yet looked at. A burst is to come through and be told RESOURCE_EXHAUSTED, but calls may
+        # come faster than Python can refuse them: were all let in, each would be looked at only after its
+        # caller had given up, and none be answered. Beyond so many gRPC itself ends calls at once: CANCELLED.
         "grpc.server.max_pending_requests": MAX_PENDING_CALLS,
         "grpc.server.max_pending_requests_hard_limit": MAX_PENDING_CALLS,
         # A caller whose machine died is noticed; one that pings every 10 s is welcome.

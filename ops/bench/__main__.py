@@ -17,6 +17,7 @@ from typing import Any
 
 from ops.bench.cpu import CpuClock
 from ops.bench.load import Measured, closed_loop, open_loop
+from ops.bench.overload import print_overload
 
 ACCOUNTS = 1_000
 
@@ -101,6 +102,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     arguments = parser.parse_args()
     print_table(*measure(arguments.rounds, arguments.seconds))
+    with started("app.cli", "up", "--ephemeral") as (line, up):
+        print_overload(json.loads(line)["grpc"], up.pid, arguments.seconds)
 
 
 if __name__ == "__main__":

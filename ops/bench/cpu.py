@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_KINDS = {
+KINDS = {
     "workers.main": "worker",
     "app.cli grpc": "front end",
     "valkey-server": "store",
@@ -36,7 +36,7 @@ class CpuClock:
                 arguments = (process / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
-            kind = next((kind for text, kind in _KINDS.items() if text in arguments), None)
+            kind = next((kind for text, kind in KINDS.items() if text in arguments), None)
             if kind and int(fields[1]) == self._parent:
                 seconds[kind] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return seconds

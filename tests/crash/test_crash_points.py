@@ -38,6 +38,7 @@ from tests.support.harness import Ask, Letter, Order, World, world_of
 from tests.support.playing_fields import Field, TwinField
 from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
+from tests.support.telling import Tell
 
 DAVE, ERIN, NOBODY = named("dave", 3), named("erin", 3), named("nobody", 1)
 FAY, GUS, TABLE = named("fay", 0), named("gus", 1), named("table", 2)
@@ -212,7 +213,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("field", "disturbance", "kind"), cases(), indirect=["field"])
 def test_whatever_becomes_of_a_step_the_promises_hold(
-    field: Field, disturbance: Disturbance, kind: Kind
+    field: Field, disturbance: Disturbance, kind: Kind, tell: Tell
 ) -> None:
     """Given an evening. If one of its steps meets a fault. Expect every call to be answered as without it."""
     undisturbed = FaultPlan()
@@ -226,6 +227,11 @@ def test_whatever_becomes_of_a_step_the_promises_hold(
         except BaseException as failure:
             failure.add_note(f"{fault} at {step}")
             raise
+    steps = undisturbed.steps[kind]
+    tell(
+        f"a fault at every step on the {type(field).__name__}",
+        {"steps": steps, "faults": steps * len(possible(kind))},
+    )
 
 
 def play(field: Field, disturbance: Disturbance, plan: FaultPlan) -> list[object]:
