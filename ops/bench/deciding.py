@@ -1,4 +1,4 @@
-"""Commands carried out in memory by the real rules, without queue and store: what seeds and direct commits write."""
+"""Commands carried out in memory by the real rules: what seeds and direct commits then write."""
 
 from msgspec.structs import replace
 

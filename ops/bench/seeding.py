@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
+from typing import Any
 
 from hiredis import pack_command
 from redis import ConnectionPool
@@ -128,7 +129,7 @@ def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _commands(plan: Plan) -> Iterator[tuple[str | int, ...]]:
+def _commands(plan: Plan) -> Iterator[Any]:
     """The writes of a plan as plain commands."""
     for command, key, *arguments in plan.writes:
-        yield str(command), plan.keys[int(key) - 1], *arguments
+        yield (command, plan.keys[int(key) - 1], *arguments)
