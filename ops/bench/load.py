@@ -18,29 +18,40 @@ Accounts = Callable[[int], str]
 
 @dataclass(slots=True, frozen=True)
 class Measured:
-    """What one run gave: calls per second, latencies in ms, and the client's own CPU in ms a call."""
+    """What one run gave: calls per second, latencies in ms, and the client's own CPU in ms a call.
+
+    Only of calls that were answered; `failed` are those that were not, or not in time.
+    """
 
     rate: float
     p50: float
     p99: float
     calls: int
     client_cpu: float
+    failed: int
 
 
 class Stopwatch:
-    """Times calls from when it is made; `latencies` are seconds, to be appended by whoever calls."""
+    """Times calls from when it is made. Whoever calls adds to `latencies`, in seconds, or to `failed`."""
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
+        self.failed = 0
         self._began, self._cpu_before = time.perf_counter(), time.process_time()
 
     def stop(self) -> Measured:
         """What was measured until now."""
         took, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu_before
         ordered = sorted(self.latencies)
-        calls = len(ordered)
+        if not ordered:
+            raise RuntimeError("not one call was answered")
         return Measured(
-            calls / took, _percentile(ordered, 0.5), _percentile(ordered, 0.99), calls, cpu * 1_000 / calls
+            rate=len(ordered) / took,
+            p50=_percentile(ordered, 0.5),
+            p99=_percentile(ordered, 0.99),
+            calls=len(ordered),
+            client_cpu=cpu * 1_000 / len(ordered),
+            failed=self.failed,
         )
 
 
@@ -67,6 +78,15 @@ class _Deposits:
         if not answer.ok:
             raise RuntimeError(f"refused: {answer.error}")
 
+    async def timed(self, watch: Stopwatch, began: float) -> None:
+        """One deposit; its latency counts from `began`."""
+        try:
+            await self.one()
+        except grpc.aio.AioRpcError:
+            watch.failed += 1
+        else:
+            watch.latencies.append(time.perf_counter() - began)
+
 
 def closed_loop(target: str, seconds: float, *, in_flight: int, accounts: Accounts) -> Measured:
     """`in_flight` callers, each with its next call as soon as the last is answered."""
@@ -77,8 +97,7 @@ def closed_loop(target: str, seconds: float, *, in_flight: int, accounts: Accoun
 
         async def caller() -> None:
             while (began := time.perf_counter()) < until:
-                await deposits.one()
-                watch.latencies.append(time.perf_counter() - began)
+                await deposits.timed(watch, began)
 
         await asyncio.gather(*(caller() for _ in range(in_flight)))
         return watch.stop()
@@ -93,15 +112,11 @@ def open_loop(target: str, seconds: float, *, rate: float, accounts: Accounts) -
         watch = Stopwatch()
         began = time.perf_counter()
 
-        async def call(intended: float) -> None:
-            await deposits.one()
-            watch.latencies.append(time.perf_counter() - intended)
-
         async with asyncio.TaskGroup() as calls:
             for number in range(int(rate * seconds)):
                 intended = began + number / rate
                 await asyncio.sleep(max(0.0, intended - time.perf_counter()))
-                calls.create_task(call(intended))
+                calls.create_task(deposits.timed(watch, intended))
         return watch.stop()
 
     return asyncio.run(_connected(target, accounts, run))

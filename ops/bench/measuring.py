@@ -1,8 +1,9 @@
 """Runs parts: starts the servers that their rows call, and measures the rows in alternation."""
 
 import sys
+import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -33,14 +34,14 @@ Found = dict[Row, list[Run]]
 """The runs of every row, in the order of their rounds."""
 
 
-def measure(parts: Sequence[Part], rounds: int, seconds: float) -> Found:
-    """Every row of the parts. A server that one part alone calls runs only while that part is measured."""
-    found: Found = defaultdict(list)
+def measure(parts: Sequence[Part], rounds: int, seconds: float) -> Iterator[Found]:
+    """Part after part. A server that one part alone calls runs only while that part is measured."""
+    began = time.monotonic()
     users = Counter(server for part in parts for server in _servers(part))
     with ExitStack() as whole_run:
         shared: dict[Server, Place] = {}
         for part in parts:
-            print(f"{part.name} ...", file=sys.stderr, flush=True)
+            print(f"{time.monotonic() - began:4.0f} s: {part.name}", file=sys.stderr, flush=True)
             with ExitStack() as this_part:
                 own: dict[Server, Place] = {}
                 for server in _servers(part):
@@ -48,20 +49,21 @@ def measure(parts: Sequence[Part], rounds: int, seconds: float) -> Found:
                         own[server] = this_part.enter_context(server())
                     elif server not in shared:
                         shared[server] = whole_run.enter_context(server())
-                _measure_part(part, shared | own, part.rounds or rounds, part.seconds or seconds, found)
-    return found
+                yield _measure_part(part, shared | own, part.rounds or rounds, part.seconds or seconds)
 
 
 def _servers(part: Part) -> list[Server]:
     return list(dict.fromkeys(row.server for row in part.rows))
 
 
-def _measure_part(part: Part, places: dict[Server, Place], rounds: int, seconds: float, found: Found) -> None:
+def _measure_part(part: Part, places: dict[Server, Place], rounds: int, seconds: float) -> Found:
+    found: Found = defaultdict(list)
     for row in part.rows:
         row.load(places[row.server], WARM_UP_SECONDS)
     for _ in range(rounds):
         for row in part.rows:
             found[row].append(_run(row, places[row.server], seconds))
+    return found
 
 
 def _run(row: Row, place: Place, seconds: float) -> Run:

@@ -39,8 +39,10 @@ def _print_rows(found: Found) -> None:
         )
         processes = " | ".join(_cpu(runs, kind) for kind in _PROCESSES)
         ratios = "; ".join(_compared(found, row, base) for base in row.against)
+        failed = sum(run.client.failed for run in runs)
+        name = f"{row.name} ({failed:,} calls failed)" if failed else row.name
         timed = f"{rate:,.0f} | {low:.2f} | {high:.2f}"
-        print(f"| {row.name} | {timed} | {ratios} | {client:.3f} | {processes} |")
+        print(f"| {name} | {timed} | {ratios} | {client:.3f} | {processes} |")
 
 
 def _cpu(runs: list[Run], kind: str) -> str:

@@ -100,7 +100,7 @@ def of_many(count: int, *against: Row) -> Row:
     """Deposits on any of so many accounts in the store."""
     server = partial(service, accounts=count)
     return Row(
-        f"64 in flight, any of {count:,} accounts",
+        f"deposits, 64 in flight, any of {count:,} accounts",
         server,
         calls(64, any_seeded(count)),
         against,
@@ -118,9 +118,14 @@ def _seed_deep(seeding: Seeder) -> None:
 
 
 _WITH_DEEP: Server = partial(service, seed=_seed_deep)
-SHALLOW = Row("64 in flight, one account, fresh", _WITH_DEEP, calls(64, only("shallow")), short="fresh")
+SHALLOW = Row(
+    "deposits, 64 in flight, one account, fresh", _WITH_DEEP, calls(64, only("shallow")), short="fresh"
+)
 DEEP = Row(
-    "64 in flight, one account with 1,000,000 ledger entries", _WITH_DEEP, calls(64, only("deep")), (SHALLOW,)
+    "deposits, 64 in flight, one account with 1,000,000 ledger entries",
+    _WITH_DEEP,
+    calls(64, only("deep")),
+    (SHALLOW,),
 )
 
 
@@ -131,13 +136,20 @@ def _seed_holds(seeding: Seeder) -> None:
 
 
 _WITH_HOLDS: Server = partial(service, seed=_seed_holds)
-NO_HOLDS = Row("1 in flight, one account, no holds", _WITH_HOLDS, calls(1, only("free")), short="none")
-ENDED_HOLDS = Row("1 in flight, 10,000 holds EXPIRED", _WITH_HOLDS, calls(1, only("ended")), (NO_HOLDS,))
+NO_HOLDS = Row(
+    "deposits, 1 in flight, one account, no holds", _WITH_HOLDS, calls(1, only("free")), short="none"
+)
+ENDED_HOLDS = Row(
+    "deposits, 1 in flight, 10,000 holds EXPIRED", _WITH_HOLDS, calls(1, only("ended")), (NO_HOLDS,)
+)
 MOST_HOLDS = Row(
-    "1 in flight, 64 holds past their time, not yet ended", _WITH_HOLDS, calls(1, only("most")), (NO_HOLDS,)
+    "deposits, 1 in flight, 64 holds past their time, not yet ended",
+    _WITH_HOLDS,
+    calls(1, only("most")),
+    (NO_HOLDS,),
 )
 BEYOND_HOLDS = Row(
-    "1 in flight, 10,000 holds past their time, not yet ended (64 are allowed)",
+    "deposits, 1 in flight, 10,000 holds past their time, not yet ended (64 are allowed)",
     _WITH_HOLDS,
     calls(1, only("beyond")),
     (NO_HOLDS,),
@@ -160,8 +172,8 @@ PARTS = (
     Part("open", (OPEN_500, OPEN_2000), seconds=4),
     Part("hot", (LASTING,), rounds=6, seconds=10),
     Part("workers", (ONE_64, TWO_64)),
-    Part("accounts", (THOUSAND, HUNDRED_THOUSAND, MILLION)),
-    Part("deep", (SHALLOW, DEEP)),
+    Part("accounts", (THOUSAND, HUNDRED_THOUSAND, MILLION), rounds=3),
+    Part("deep", (SHALLOW, DEEP), rounds=3),
     Part("holds", (NO_HOLDS, ENDED_HOLDS, MOST_HOLDS, BEYOND_HOLDS), rounds=3),
     Part("stock", (STOCK_64, BESIDE_STOCK_64, STOCK_1, BESIDE_STOCK_1), rounds=3),
     Part("stock-idle", (STOCK_IDLE,), rounds=1, seconds=10),
