@@ -74,7 +74,7 @@ class _Deposits:
             source="bench",
             idempotency_key=f"{self._run}-{number}",
         )
-        answer = await self._deposit(request, timeout=10)
+        answer = await self._deposit(request, timeout=5)
         if not answer.ok:
             raise RuntimeError(f"refused: {answer.error}")
 

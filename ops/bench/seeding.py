@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any
@@ -114,8 +115,7 @@ def seed_accounts(url: str, partitions: int, count: int, chunk: int = CHUNK) -> 
     """Open `count` accounts, with a process for each core."""
     chunks = [range(first, min(first + chunk, count)) for first in range(0, count, chunk)]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
-        for done in [processes.submit(_seed_chunk, url, partitions, numbers) for numbers in chunks]:
-            done.result()
+        list(processes.map(partial(_seed_chunk, url, partitions), chunks))  # raises what one of them raised
 
 
 def _seed_chunk(url: str, partitions: int, numbers: range) -> None:
