@@ -19,7 +19,7 @@ from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
-MAX_PENDING_CALLS = 1_024
+MAX_PENDING_CALLS = 4_096
 DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
