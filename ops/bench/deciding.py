@@ -39,7 +39,7 @@ class Deciding:
         if not decision.answer.ok:
             raise RuntimeError(f"{command.kind} was refused: {decision.answer.outcome}")
         self.changes.add(state, request, decision)
-        state.apply(decision, request.refusal_key)
+        state.apply(decision, request)
         return decision.answer
 
     def forget_holds(self) -> None:
