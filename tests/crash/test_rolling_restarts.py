@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.kills import WORKERS, work_in_hand
+from tests.crash.kills import WORKERS
 from tests.crash.witness import PARTITIONS, Witness
 from tests.support.deployment import Deployment, deployment
 from tests.support.load import Load, load_on
@@ -20,6 +20,8 @@ FRONT_ENDS = 2
 # gRPC finishes the calls that a front end has begun; those it has not looked at yet it turns away.
 TURNED_AWAY = {"CANCELLED", "UNAVAILABLE"}
 NORMAL_DEADLINE_SECONDS = 5.0
+# Steady, but no more than a busy machine carries well within the deadline.
+HASTY, PATIENT, LEAST_IN_FLIGHT = 12, 4, 8
 SOAK = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 
@@ -50,7 +52,7 @@ async def _replace_workers(service: Deployment, seed: int, rounds: int) -> Load:
         async with _callers(service, seed) as load:
             for _ in range(rounds):
                 for number, old in enumerate(workers):
-                    await work_in_hand(load, witness)
+                    await soon(lambda: len(load.in_flight) >= LEAST_IN_FLIGHT)
                     assert await asyncio.to_thread(old.stop) == 0
                     workers[number] = service.worker()
                     await witness.shared_by(WORKERS)
@@ -88,7 +90,7 @@ async def _replace_front_ends(service: Deployment, seed: int, rounds: int) -> Lo
         async with _callers(service, seed) as load:
             for _ in range(rounds):
                 for number, old in enumerate(front_ends):
-                    await work_in_hand(load, witness)
+                    await soon(lambda: len(load.in_flight) >= LEAST_IN_FLIGHT)
                     old.signal(signal.SIGTERM)
                     assert await asyncio.to_thread(old.wait) == 0
                     front_ends[number] = await _new_front_end(service)
@@ -103,4 +105,11 @@ async def _new_front_end(service: Deployment) -> WorkerProcess:
 
 
 def _callers(service: Deployment, seed: int) -> AbstractAsyncContextManager[Load]:
-    return load_on(service.address, seed, patience_seconds=None, deadline_seconds=NORMAL_DEADLINE_SECONDS)
+    return load_on(
+        service.address,
+        seed,
+        patience_seconds=None,
+        deadline_seconds=NORMAL_DEADLINE_SECONDS,
+        hasty=HASTY,
+        patient=PATIENT,
+    )
