@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -88,8 +88,7 @@ class Bus:
 
     def start(self) -> None:
         """Begin to send and to listen."""
-        runs: tuple[Coroutine[Any, Any, None], ...] = (self._send(), self._listen(), self._watch())
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._tasks = [asyncio.create_task(_keep(run)) for run in (self._send, self._listen, self._watch)]
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that the outcome is unknown."""
@@ -265,6 +264,16 @@ class Bus:
                 if all(ticket.future.done() for ticket in sent.tickets):
                     self._finish(message_id)
             await asyncio.sleep(limits.WATCH_SECONDS)
+
+
+async def _keep(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it again whatever it meets: a front end that does not send, listen or watch closes partitions."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("the bus met a fault of ours")
+            await asyncio.sleep(limits.BACKOFF_LAST_SECONDS)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
