@@ -80,6 +80,7 @@ class Bus:
         self._waiting = 0
         self._wake = asyncio.Event()
         self._available = False
+        self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
         self._cursor = "0-0"
@@ -89,6 +90,10 @@ class Bus:
     def start(self) -> None:
         """Begin to send and to listen."""
         self._tasks = [asyncio.create_task(_keep(run)) for run in (self._send, self._listen, self._watch)]
+
+    async def looked(self) -> None:
+        """Wait until it is known whether the store can be reached."""
+        await self._looked.wait()
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that the outcome is unknown."""
@@ -206,11 +211,13 @@ class Bus:
                     self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
+                self._looked.set()
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
                 continue
             self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
+            self._looked.set()
             for entry in entries:
                 self._cursor = entry.entry_id
                 self._take(entry)
