@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from app.domain.commands import AccountCommand, CashOut, Commit, ReservationCommand
+from app.domain.commands import AccountCommand, CashOut, Commit, ExpireReservation, ReservationCommand
 from app.domain.policy import Policy
 from app.domain.requests import Request
 from app.domain.reservations import past_holds
@@ -56,13 +56,23 @@ def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy
             record = state.transactions[request.record_id]
             if record is not None:
                 wanted.entries.add((record.account_id, record.seq))
-    for holds in state.holds.values():
-        wanted.reservations.update(past_holds(holds, now))
+    for account_id in state.holds.keys() - _only_expired(requests, state):
+        wanted.reservations.update(past_holds(state.holds[account_id], now))
     wanted.accounts -= state.accounts.keys()
     wanted.reservations -= state.reservations.keys()
     wanted.entries -= state.entries.keys()
     wanted.seats -= state.in_play.keys()
     return wanted
+
+
+def _only_expired(requests: list[Request], state: State) -> set[str]:
+    """Accounts of which nothing but holds is ended, each by a command of its own: the holds that no command
+    names are not looked at, so that what a message of such commands costs is bounded by their number.
+    """
+    owners: dict[bool, set[str]] = {True: set(), False: set()}
+    for request in requests:
+        owners[isinstance(request.command, ExpireReservation)].add(account_of(request, state))
+    return owners[True] - owners[False]
 
 
 def account_of(request: Request, state: State) -> str:

@@ -8,7 +8,7 @@ from app.domain.amounts import CURRENCY
 from app.domain.identifiers import partition_of
 from app.domain.outcomes import Answer, Outcome
 from app.domain.records import TransactionRecord
-from app.domain.reservations import COMMITTED, HELD, Reservation
+from app.domain.reservations import COMMITTED, EXPIRED, HELD, Reservation
 from app.services.changes import AccountChange, Changes
 from app.services.work import Delivery, Work
 from app.storage import codec, keys
@@ -141,6 +141,7 @@ class Writing:
             self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)
             self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
             self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)
+            self._totals[partition, "expired"] += reservation.status == EXPIRED
 
     def _in_play(self, table_id: str, account_id: str, amount: int, before: int | None) -> None:
         partition = partition_of(table_id, self._partitions)
