@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -121,7 +122,7 @@ class Desk:
             for message in self.messages(partition)
         ]
 
-    def messages(self, partition: int) -> Iterator[dict[str, list[list[dict[str, dict[str, str]]]]]]:
+    def messages(self, partition: int) -> Iterator[dict[str, Any]]:
         stream = self.scene.server.value(keys.queue(partition, Lane.BULK))
         for place in stream.order if stream else ():
             yield json.loads(stream.entries[place].payload)
