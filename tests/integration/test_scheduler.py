@@ -1,4 +1,4 @@
-"""Schedulers as real processes: one leads, a dead or paused one is replaced, no slot is lost or done twice."""
+"""Schedulers as real processes: one leads, a dead or paused one is replaced, no slot comes twice."""
 
 import signal
 from collections.abc import Iterator
