@@ -35,5 +35,5 @@ CANCEL_SECONDS = 0.5
 LEAD_MS = LEASE_MS
 LEAD_SECONDS = 0.25  # how often the leader renews its lease, and another looks whether it has lapsed
 SCHEDULE_SECONDS = 0.05  # how soon a slot is seen, and that a message was worked off
-EXPIRY_HOLDS = 100  # of one partition in one message
+EXPIRY_HOLDS = 50  # of one partition in one message: about 6 ms of its owner, and a caller may wait for three
 EXPIRY_LOOKS = 8  # partitions with more than one message's holds that are looked at in one go

@@ -114,6 +114,11 @@ def _due(backend: ValkeyBackend) -> int:
     return sum(read(backend, *asked))
 
 
+def _wait_until_none_is_due(backend: ValkeyBackend) -> None:
+    while _due(backend):
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
 def _expired(backend: ValkeyBackend) -> int:
     """How many were counted as expired."""
     asked = (("HGET", keys.totals(each), "expired") for each in range(PARTITIONS))
@@ -145,8 +150,7 @@ async def _served_until_all_expired(
 
         done, numbers = asyncio.Event(), count()
         calling = asyncio.create_task(call_steadily())
-        while await asyncio.to_thread(_due, backend):
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+        await asyncio.to_thread(_wait_until_none_is_due, backend)
         seconds = time.monotonic() - began
         done.set()
         await calling
