@@ -18,6 +18,7 @@ from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
 from app.storage.store import BalanceStore
@@ -107,15 +108,18 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await asyncio.to_thread(check)
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
+    await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
     async def close() -> None:
         await bus.close()
         await queries.close()
+        await lookups.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, close=close)
+    return FrontEnd(bus=bus, queries=queries, lookups=lookups, close=close)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

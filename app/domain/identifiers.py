@@ -42,6 +42,11 @@ def house_of(partition: int) -> str:
     return f"$house-{partition:03d}"
 
 
+def is_house_id(account_id: str) -> bool:
+    """True for a house account."""
+    return _HOUSE_ID.fullmatch(account_id) is not None
+
+
 def partition_in(derived_id: str) -> int | None:
     """The partition a derived id names, or None when the text is no derived id."""
     match = _DERIVED_ID.fullmatch(derived_id)

@@ -49,6 +49,12 @@ def check_account_id(field: str, value: object) -> None:
     _check_id(field, value, "INVALID_ACCOUNT_ID")
 
 
+def check_ids(**ids: str) -> None:
+    """Raise Malformed unless each named id of a read is well formed, and there."""
+    for field, value in ids.items():
+        _CHECKS_ON_POTS[field](field, value)
+
+
 def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:
     if not value:
         raise Malformed(field, "is missing", code)

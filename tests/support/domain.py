@@ -13,6 +13,7 @@ from app.domain.decide import _RULES, decide
 from app.domain.ledger import checksum
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.pots import Pot
 from app.domain.requests import Request
 from app.domain.reservations import COMMITTED, EXPIRED, HELD, RELEASED, Hold, Reservation
 from app.domain.rules.case import Case
@@ -87,7 +88,7 @@ def reservation(
 
 
 def state_of(
-    records: Iterable[Account | Reservation], in_play: dict[tuple[str, str], int] | None = None
+    records: Iterable[Account | Reservation | Pot], in_play: dict[tuple[str, str], int] | None = None
 ) -> State:
     """A state that holds these records; what accounts have reserved follows from the reservations."""
     state = empty_state()
@@ -95,6 +96,9 @@ def state_of(
     for record in records:
         if isinstance(record, Account):
             state.accounts[record.account_id] = record
+            continue
+        if isinstance(record, Pot):
+            state.pots[record.key] = record
             continue
         state.reservations[record.reservation_id] = record
         owner = state.accounts[record.account_id]

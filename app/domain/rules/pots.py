@@ -66,7 +66,7 @@ def settle_pot(case: Case, command: SettlePot) -> Decision:
         return case.refuse(Outcome.POT_NOT_ACTIVE)
     if pot.status == SETTLED:
         answer = Answer(results=pot.results, timestamp=pot.settled_at)
-        return Decision(replace(answer, replayed=True), record=_record(case, pot, answer))
+        return Decision(answer, record=_record(case, pot, answer))
     rake = case.policy.rake.of(pot.total)
     if _any_frozen(case, command, rake):
         return case.refuse(Outcome.ACCOUNT_FROZEN)

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from app.rpc.gen import balance_pb2 as balance__pb2
+from . import balance_pb2 as balance__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
