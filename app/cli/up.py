@@ -1,4 +1,4 @@
-"""`balance up`: the whole service on one machine: store, workers and front ends, kept running.
+"""`balance up`: the whole service on one machine: store, workers, scheduler and front ends, kept running.
 
 Prepares folder, ports and development secret, then supervises; serves nothing itself.
 """
@@ -217,6 +217,7 @@ async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:
             await supervisor.start(_child(site, _STORE, site.store.command()))
             await site.store.wait_until_ready(alive=lambda: supervisor.restarts(_STORE) == 0)
         await supervisor.start(*_workers(site))
+        await supervisor.start(_child(site, "scheduler", _python("scheduler.main")))
         await supervisor.start(*_front_ends(site))
         await _until_ready(site.settings)
         running = site.running()
