@@ -1,5 +1,6 @@
 """What wraps every request: its id, its path, who may make it. And the life of the process's front end."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -65,6 +66,12 @@ class Authorization:
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
 
+    async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        self._refreshing = asyncio.create_task(self._verifier.keep_fresh())
+
+    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        self._refreshing.cancel()
+
     async def process_resource(
         self, req: Request, _resp: Response, resource: Resource, params: dict[str, Any]
     ) -> None:
@@ -73,7 +80,8 @@ class Authorization:
         action = resource.access[req.method]  # a method without a row is a fault, never open
         if action is None:
             return
-        principal = self._verifier.verify(req.get_header("Authorization"))
+        principal = await self._verifier.verify(req.get_header("Authorization"))
+        req.context.principal = principal
         account_id = params.get("account_id", "")
         if "account_id" in params:
             check_account_id("account_id", account_id)

@@ -61,7 +61,7 @@ class CallGuard:
                     request_id = fit_request_id(metadata[REQUEST_ID]) or new_request_id()
                     context.set_trailing_metadata(((REQUEST_ID, request_id),))
                 if self._verifier is not None:
-                    _admit(self._verifier, metadata)
+                    await _admit(self._verifier, metadata)
                 return await method(decode(request), context)
             except Exception as error:
                 await _fail(context, name, request_id, error)
@@ -69,8 +69,8 @@ class CallGuard:
         return call
 
 
-def _admit(verifier: TokenVerifier, metadata: dict[str, Any]) -> None:
-    principal = verifier.verify(metadata.get("authorization"))
+async def _admit(verifier: TokenVerifier, metadata: dict[str, Any]) -> None:
+    principal = await verifier.verify(metadata.get("authorization"))
     if not may(principal, Action.CALL_SERVICE):
         raise Forbidden("the token does not allow this")
 

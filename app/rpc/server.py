@@ -35,23 +35,29 @@ async def serve(settings: Settings, bus: CommandBus, queries: Queries, stop: asy
     """
     servicer = health_service.aio.HealthServicer()
     await health.report(servicer, queries)
+    verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
     # The pot methods are not there yet and answer UNIMPLEMENTED.
-    server = _build(settings, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
+    server = _build(settings, verifier, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
     await server.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            reporting = tasks.create_task(health.keep_reporting(servicer, queries))
+            lasting = [tasks.create_task(health.keep_reporting(servicer, queries))]
+            if verifier is not None:
+                lasting.append(tasks.create_task(verifier.keep_fresh()))
             await stop.wait()
-            reporting.cancel()
+            for task in lasting:
+                task.cancel()
     finally:
         await servicer.enter_graceful_shutdown()
         await server.stop(DRAIN_SECONDS)
 
 
 def _build(
-    settings: Settings, servicer: BalanceServicer, health_servicer: health_service.aio.HealthServicer
+    settings: Settings,
+    verifier: TokenVerifier | None,
+    servicer: BalanceServicer,
+    health_servicer: health_service.aio.HealthServicer,
 ) -> grpc.aio.Server:
-    verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
     server = grpc.aio.server(
         options=list(options(settings).items()),
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,

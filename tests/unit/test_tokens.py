@@ -1,5 +1,6 @@
 """Bearer tokens: only the one key and the one algorithm that the settings choose prove a caller."""
 
+import asyncio
 import hmac
 import time
 from base64 import urlsafe_b64encode
@@ -53,7 +54,7 @@ def spoiled(token: str) -> str:
 
 
 def verify(settings: Settings, token: str) -> Principal:
-    return TokenVerifier(settings).verify(f"Bearer {token}")
+    return asyncio.run(TokenVerifier(settings).verify(f"Bearer {token}"))
 
 
 def test_a_good_token_proves_its_subject_and_scopes() -> None:
@@ -112,12 +113,12 @@ def test_clocks_may_differ_a_little() -> None:
 def test_only_a_bearer_token_counts(header: str | None) -> None:
     """Other schemes, and a token without one, prove nothing."""
     with pytest.raises(Unauthenticated):
-        TokenVerifier(HS256).verify(header)
+        asyncio.run(TokenVerifier(HS256).verify(header))
 
 
 def test_the_scheme_is_read_in_any_case() -> None:
     """As HTTP has it."""
-    assert TokenVerifier(HS256).verify(f"bearer {signed()}").subject == "alice"
+    assert asyncio.run(TokenVerifier(HS256).verify(f"bearer {signed()}")).subject == "alice"
 
 
 def test_issuer_and_audience_count_where_configured() -> None:
@@ -159,6 +160,21 @@ def test_each_kind_of_key_refuses_the_other_kind_of_token(keys: Keys) -> None:
         verify(HS256, jwt.encode(claims(), keys.private, algorithm="RS256"))
     with pytest.raises(Unauthenticated):
         verify(Settings(jwt_public_key=keys.public), signed())
+
+
+def test_while_a_secret_is_changed_both_count() -> None:
+    """What the secret before signed stays good until it is taken away; new tokens are signed with the new."""
+    new = "another secret of thirty-two bytes, at least"
+    changing = Settings(jwt_hs256_secret=new, jwt_hs256_secret_previous=SECRET)
+    assert verify(changing, signed()).subject == "alice"
+    assert verify(changing, mint(changing, "bob")) == verify(
+        Settings(jwt_hs256_secret=new), mint(changing, "bob")
+    )
+    for token, why in ((signed("s" * 32), "not valid"), (signed(exp=1), "expired")):
+        with pytest.raises(Unauthenticated, match=why):
+            verify(changing, token)
+    with pytest.raises(Unauthenticated):
+        verify(Settings(jwt_hs256_secret=new), signed())
 
 
 def test_without_a_key_every_token_is_refused() -> None:
