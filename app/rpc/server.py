@@ -14,6 +14,8 @@ from app.rpc import health
 from app.rpc.gen import balance_pb2
 from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
+from app.rpc.tls import server_credentials
+from app.services.certificates import CertificateTable
 from app.services.queries import Queries
 from app.services.submission import CommandBus
 from app.services.tokens import TokenVerifier
@@ -63,21 +65,29 @@ def _build(
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
     service = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
-    server.add_generic_rpc_handlers((CallGuard(verifier).handler(service, servicer),))
+    certificates = None
+    if settings.tls_client_methods is not None:
+        certificates = CertificateTable(settings.tls_client_methods, service.methods_by_name)
+    server.add_generic_rpc_handlers((CallGuard(verifier, certificates).handler(service, servicer),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
         [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    _listen(server, settings.bind_host, settings.grpc_port)
+    _listen(server, settings)
     return server
 
 
-def _listen(server: grpc.aio.Server, host: str, port: int) -> None:
+def _listen(server: grpc.aio.Server, settings: Settings) -> None:
+    host, port = settings.bind_host, settings.grpc_port
+    credentials = server_credentials(settings)
     try:
-        port = server.add_insecure_port(address(host, port))
+        if credentials is None:
+            port = server.add_insecure_port(address(host, port))
+        else:
+            port = server.add_secure_port(address(host, port), credentials)
     except RuntimeError as error:
         raise OSError(f"GRPC_PORT {port} of {host} cannot be listened on; it may be taken") from error
-    _log.info("gRPC on %s", address(host, port))
+    _log.info("gRPC on %s, %s", address(host, port), "in the clear" if credentials is None else "with TLS")
 
 
 def options(settings: Settings) -> Mapping[str, int]:
