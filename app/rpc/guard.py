@@ -10,10 +10,11 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from app.rpc.errors import status_of
+from app.rpc.errors import CallFailed, status_of
 from app.rpc.tls import names_of
 from app.services.access import Action, Forbidden, Principal, may
 from app.services.certificates import CertificateTable
+from app.services.rate_limit import RateLimits
 from app.services.request_ids import fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
 
@@ -32,10 +33,14 @@ class CallGuard:
     """
 
     def __init__(
-        self, verifier: TokenVerifier | None = None, certificates: CertificateTable | None = None
+        self,
+        verifier: TokenVerifier | None = None,
+        certificates: CertificateTable | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
         self._verifier = verifier
         self._certificates = certificates
+        self._limits = limits
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -81,7 +86,13 @@ class CallGuard:
         if self._certificates is not None:
             _check(self._certificates.principal(names_of(context.auth_context()), method), "certificate")
         if self._verifier is not None:
-            _check(await self._verifier.verify(metadata.get("authorization")), "token")
+            principal = await self._verifier.verify(metadata.get("authorization"))
+            _check(principal, "token")
+            if self._limits is not None and (seconds := self._limits.wait_seconds(principal)):
+                raise CallFailed(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"too many calls; again in {seconds} s; nothing was done",
+                )
 
 
 def _check(principal: Principal, proof: str) -> None:

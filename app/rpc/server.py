@@ -17,6 +17,7 @@ from app.rpc.servicer import BalanceServicer
 from app.rpc.tls import server_credentials
 from app.services.certificates import CertificateTable
 from app.services.queries import Queries
+from app.services.rate_limit import RateLimits
 from app.services.submission import CommandBus
 from app.services.tokens import TokenVerifier
 
@@ -68,7 +69,8 @@ def _build(
     certificates = None
     if settings.tls_client_methods is not None:
         certificates = CertificateTable(settings.tls_client_methods, service.methods_by_name)
-    server.add_generic_rpc_handlers((CallGuard(verifier, certificates).handler(service, servicer),))
+    guard = CallGuard(verifier, certificates, RateLimits(settings))
+    server.add_generic_rpc_handlers((guard.handler(service, servicer),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
         [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server

@@ -30,7 +30,8 @@ class TokenVerifier:
         self._keys: Sequence[str | RSAPublicKey] = [
             secret for secret in (settings.jwt_hs256_secret, settings.jwt_hs256_secret_previous) if secret
         ]
-        self._algorithm = "RS256" if settings.jwt_public_key or settings.jwks_url else "HS256"
+        by_public_key = settings.jwt_public_key or settings.jwks_url or key_set
+        self._algorithm = "RS256" if by_public_key else "HS256"
         if settings.jwt_public_key is not None:
             self._keys = [_rsa_key(settings.jwt_public_key)]
         self._key_set = key_set
