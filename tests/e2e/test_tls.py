@@ -49,7 +49,8 @@ def secured(authority: Authority, poker: Certificate) -> Iterator[RunningService
         "TLS_CLIENT_CA_FILE": str(authority.cert),
         "TLS_CLIENT_METHODS": f"poker.test=* {REPORTS}=GetBalance",
     }
-    with running_service(**served_with(authority.server(NAME)), **shown(poker), **environ) as running:
+    environ |= served_with(authority.server(NAME)) | shown(poker)
+    with running_service(**environ) as running:
         yield running
 
 
@@ -150,7 +151,7 @@ def test_commands_find_their_way(secured: RunningService, authority: Authority, 
     ):
         result = subprocess.run(
             [sys.executable, "-m", "app.cli", *arguments],
-            env=os.environ | environ | dict(shown(poker)) | {"BALANCE_TOKEN": secured.token},
+            env=os.environ | environ | shown(poker) | {"BALANCE_TOKEN": secured.token},
             capture_output=True,
             text=True,
             check=False,
@@ -164,7 +165,7 @@ def test_a_key_that_does_not_fit_is_refused(
     service: RunningService, authority: Authority, poker: Certificate, kind: str
 ) -> None:
     """With the exit code that tells a supervisor not to try again."""
-    environ = dict(served_with(authority.server())) | {"TLS_KEY_FILE": str(poker.key)}
+    environ = served_with(authority.server()) | {"TLS_KEY_FILE": str(poker.key)}
     with front_end(kind, service, **environ) as process:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 2

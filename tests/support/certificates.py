@@ -1,6 +1,5 @@
 """Certificates for tests: an authority, and what it signs, as PEM files in a folder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -65,12 +64,12 @@ class Authority:
         return Certificate(cert, key_file)
 
 
-def served_with(server: Certificate) -> Mapping[str, str]:
+def served_with(server: Certificate) -> dict[str, str]:
     """The variables of a service that shows this certificate."""
     return {"TLS_CERT_FILE": str(server.cert), "TLS_KEY_FILE": str(server.key)}
 
 
-def shown(client: Certificate) -> Mapping[str, str]:
+def shown(client: Certificate) -> dict[str, str]:
     """The variables of a command that shows this certificate."""
     return {"TLS_CLIENT_CERT_FILE": str(client.cert), "TLS_CLIENT_KEY_FILE": str(client.key)}
 
