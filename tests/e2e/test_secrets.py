@@ -57,7 +57,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     settings = Settings(jwt_hs256_secret=SECRETS["JWT_HS256_SECRET"])
     tokens = [mint(settings, "poker", SERVICE), mint(settings, "player")]
     log, ps = folder / "log", str(shutil.which("ps"))
-    with log.open("w") as stderr, running_service(stderr=stderr, **environ) as running:
+    with log.open("w") as stderr, running_service(stderr, **environ) as running:
         break_account(running, tokens[0])
         answers = [*asked_by_grpc(running, tokens), *asked_by_http(running, tokens)]
         arguments = subprocess.run([ps, "-A", "-o", "args"], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ class RunningService:
 
 
 @contextmanager
-def running_service(*, stderr: IO[str] | None = None, **environ: str) -> Iterator[RunningService]:
+def running_service(stderr: IO[str] | None = None, /, **environ: str) -> Iterator[RunningService]:
     """Start the service on free ports and a throw-away folder; it is stopped, and gone, at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "up", "--ephemeral"],

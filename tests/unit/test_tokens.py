@@ -177,6 +177,12 @@ def test_while_a_secret_is_changed_both_count() -> None:
         verify(Settings(jwt_hs256_secret=new), signed())
 
 
+def test_a_key_that_is_known_makes_nobody_wait() -> None:
+    """Not for one turn of the event loop: the calls of a connection would change their order."""
+    with pytest.raises(StopIteration):
+        TokenVerifier(HS256).verify(f"Bearer {signed()}").send(None)
+
+
 def test_without_a_key_every_token_is_refused() -> None:
     """A service that cannot check tokens lets nobody in."""
     with pytest.raises(Unauthenticated):
