@@ -1,6 +1,5 @@
 """What wraps every request: its id, its path, who may make it. And the life of the process's front end."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -66,12 +65,6 @@ class Authorization:
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
 
-    async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        self._refreshing = asyncio.create_task(self._verifier.keep_fresh())
-
-    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        self._refreshing.cancel()
-
     async def process_resource(
         self, req: Request, _resp: Response, resource: Resource, params: dict[str, Any]
     ) -> None:
@@ -80,8 +73,7 @@ class Authorization:
         action = resource.access[req.method]  # a method without a row is a fault, never open
         if action is None:
             return
-        principal = await self._verifier.verify(req.get_header("Authorization"))
-        req.context.principal = principal
+        principal = req.context.principal = await self._verifier.verify(req.get_header("Authorization"))
         account_id = params.get("account_id", "")
         if "account_id" in params:
             check_account_id("account_id", account_id)
