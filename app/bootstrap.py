@@ -7,6 +7,7 @@ from functools import partial
 
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
+from app.domain.rake import RakeRule
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.services.execution import Execution
@@ -15,6 +16,7 @@ from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.store import BalanceStore
 
@@ -33,6 +35,8 @@ def policy(settings: Settings) -> Policy:
         reservation_timeout_ms=settings.reservation_timeout_ms,
         refusal_ttl_ms=settings.idempotency_ttl_ms,
         enforce_table_bank=settings.table_bank == "enforce",
+        rake=RakeRule(settings.rake_basis_points, settings.rake_cap_chips, settings.rake_min_pot_chips),
+        partitions=settings.partitions,
     )
 
 
@@ -82,15 +86,17 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await asyncio.to_thread(check)
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
 
     async def close() -> None:
         await bus.close()
         await queries.close()
+        await lookups.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, close=close)
+    return FrontEnd(bus=bus, queries=queries, lookups=lookups, close=close)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

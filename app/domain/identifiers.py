@@ -13,6 +13,7 @@ MAX_PARTITIONS = 999
 MAX_KEY_LENGTH = 255
 
 _CALLER_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}", re.ASCII)
+_HOUSE_ID = re.compile(r"\$house-([0-9]{3})", re.ASCII)
 _DERIVED_ID = re.compile(r"([0-9]{3})-[a-z2-7]{26}", re.ASCII)
 
 
@@ -27,8 +28,23 @@ def is_key(value: str) -> bool:
 
 
 def partition_of(aggregate_id: str, partitions: int) -> int:
-    """The partition of an account or table id: crc32 modulo the number of partitions."""
+    """The partition of an account or table id: crc32 modulo the number of partitions.
+
+    The house account of a partition stands in that very partition.
+    """
+    if house := _HOUSE_ID.fullmatch(aggregate_id):
+        return int(house[1]) % partitions
     return crc32(aggregate_id.encode()) % partitions
+
+
+def house_of(partition: int) -> str:
+    """The account that takes the rake of a partition's pots: no hot key of all tables."""
+    return f"$house-{partition:03d}"
+
+
+def is_house_id(account_id: str) -> bool:
+    """True for a house account."""
+    return _HOUSE_ID.fullmatch(account_id) is not None
 
 
 def partition_in(derived_id: str) -> int | None:

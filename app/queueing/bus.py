@@ -18,6 +18,7 @@ from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
 from app.queueing.envelope import encode_message, route, seal
+from app.queueing.room import Room
 from app.services.faults import BalanceFault, DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import CommandLog, Entry, Lane
 from app.services.submission import DEFAULT_TIMEOUT_MS
@@ -71,13 +72,12 @@ class Bus:
     def __init__(self, log: CommandLog, *, partitions: int, max_waiting: int) -> None:
         self._command_log = log
         self._partitions = partitions
-        self._max_waiting = max_waiting
+        self._room = Room(max_waiting)
         self._front_end = secrets.token_hex(8)
         self._message_numbers = count(1)
         self._outboxes = [_Outbox() for _ in range(partitions)]
         self._ready: set[int] = set()
         self._sent: dict[str, _Sent] = {}
-        self._waiting = 0
         self._wake = asyncio.Event()
         self._available = False
         self._away_because = ""
@@ -112,7 +112,7 @@ class Bus:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
         if not self._available:
             raise Unavailable("the store cannot be reached")
-        if self._waiting >= self._max_waiting or not self._has_room:
+        if self._room.full or not self._has_room:
             raise Overloaded(
                 "too much work is waiting" if self._has_room else "the store's memory is nearly full"
             )
@@ -121,13 +121,14 @@ class Bus:
         outbox = self._outboxes[partition]
         outbox.waiting.append(_Ticket(command, key, trace, deadline, future))
         self._offer(partition)
-        self._waiting += 1
+        self._room.enter()
         timer = self._loop.call_at(deadline, _expire, future)
+        answer = None
         try:
             answer = await future
         finally:
             timer.cancel()
-            self._waiting -= 1
+            self._room.leave(answered=answer is not None)
         if answer.outcome is Outcome.DROPPED:
             raise DeadlinePassed("the command's deadline passed while it was queued; it was not applied")
         return answer
@@ -255,12 +256,13 @@ class Bus:
             outbox.waiting.clear()
 
     async def _watch(self) -> None:
-        """Look at the store's memory, and forget messages that nobody waits for any more."""
+        """Look at the store's memory and the pace of answers, and forget messages nobody waits for."""
         while True:
             try:
                 self._has_room = await self._command_log.has_room()
             except BalanceFault:
                 self._has_room = True
+            self._room.learn(self._loop.time())
             for message_id, sent in list(self._sent.items()):
                 if all(ticket.future.done() for ticket in sent.tickets):
                     self._finish(message_id)

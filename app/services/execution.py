@@ -154,7 +154,7 @@ class Execution:
                 waiting |= {account_id, request.record_id}
                 continue
             changes.add(state, request, decision)
-            state.apply(decision, request.refusal_key)
+            state.apply(decision, request)
             work.answer = decision.answer
             decided.append(work)
         return decided

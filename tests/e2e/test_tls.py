@@ -19,8 +19,9 @@ from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
 from app.rpc.tls import channel
 from app.services.tls import ClientTls
-from tests.e2e.test_front_end_processes import free_port, front_end
+from tests.e2e.test_front_end_processes import front_end
 from tests.support.certificates import Authority, Certificate, served_with, shown
+from tests.support.deployment import free_port
 from tests.support.service import RunningService, balance, running_service
 
 NAME = "balance.test"
