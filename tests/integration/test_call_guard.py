@@ -24,6 +24,7 @@ from app.services.key_set import KeySet
 from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier, mint
 from tests.support.key_servers import signed
+from tests.support.tokens import REFUSED, SECRET
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BalanceService"]
 SETTINGS = Settings(jwt_hs256_secret="a secret of at least thirty-two bytes")
@@ -179,6 +180,24 @@ def test_where_tokens_are_required_only_services_pass(token: str | None, status:
     assert seen.status is status
     if status is not grpc.StatusCode.OK:
         assert call("", metadata, raw=b"\xff", verifier=TokenVerifier(SETTINGS)).status is status
+
+
+def test_every_bad_token_is_none() -> None:
+    """Whatever is wrong with it, and though it names the scope that is wanted."""
+
+    async def run() -> dict[str, grpc.StatusCode]:
+        guard = CallGuard(TokenVerifier(Settings(jwt_hs256_secret=SECRET)))
+        async with serving(Echo(), guard) as channel:
+            invoke: Any = channel.unary_unary(f"/{SERVICE.full_name}/Deposit")
+            tokens = {why: token() for why, token in REFUSED.items() if token().isascii()}
+            return {
+                why: (await seen_of(invoke(b"", metadata=(("authorization", f"Bearer {token}"),)))).status
+                for why, token in tokens.items()
+            }
+
+    found = asyncio.run(run())
+    assert found == dict.fromkeys(found, grpc.StatusCode.UNAUTHENTICATED)
+    assert len(found) > 15
 
 
 def test_a_service_that_calls_too_often_is_told_so() -> None:

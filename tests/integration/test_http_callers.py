@@ -15,9 +15,9 @@ from app.http.api import create_app
 from app.services.tokens import mint
 from tests.support.key_servers import PublishedKeys, key_server, published, signed
 from tests.support.store import RealStore
+from tests.support.tokens import REFUSED, SECRET
 from tests.support.workers import settings_for
 
-SECRET = "a secret of at least thirty-two bytes"
 Ask = Callable[..., Awaitable[testing.Result]]
 
 
@@ -52,6 +52,22 @@ def tell(settings: Settings, story: Callable[[Ask], Awaitable[Any]]) -> None:
 
 def claims(**changes: Any) -> dict[str, Any]:
     return {"sub": "alice", "iat": 1, "exp": 2**32} | changes
+
+
+def test_every_bad_token_is_none(settings: Settings) -> None:
+    """Whatever is wrong with it: 401, the scheme that is wanted, and nothing of the token."""
+
+    async def story(ask: Ask) -> None:
+        for why, token in REFUSED.items():
+            sent = token()
+            if not sent.isascii():
+                continue  # no header can carry it
+            answer = await ask(sent)
+            assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED"), why
+            assert answer.headers["WWW-Authenticate"] == "Bearer", why
+            assert not sent or sent not in answer.text, why
+
+    tell(replace(settings, jwt_hs256_secret=SECRET), story)
 
 
 def test_who_calls_too_often_is_told_when_to_come_back(settings: Settings) -> None:

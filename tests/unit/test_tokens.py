@@ -5,7 +5,7 @@ import hmac
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jwt
 import pytest
@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.config import Settings, SettingsError
 from app.services.access import Principal, Unauthenticated
-from app.services.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, TokenVerifier, mint
+from app.services.tokens import TokenVerifier, mint
+from tests.support.tokens import REFUSED, SECRET, claims, signed
 
-SECRET = "a secret of sixty-four bytes, long enough for every kind of HMAC"
 HS256 = Settings(jwt_hs256_secret=SECRET)
 STRICT = Settings(jwt_hs256_secret=SECRET, jwt_issuer="https://login", jwt_audience="balance")
 
@@ -36,23 +36,6 @@ def keys() -> Keys:
     return Keys(private, pem_of(private))
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    """Good claims, changed; a claim set to None is left out."""
-    now = int(time.time())
-    good = {"sub": "alice", "scope": "balance:service", "iat": now, "exp": now + 60}
-    return {name: value for name, value in (good | changes).items() if value is not None}
-
-
-def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
-    return jwt.encode(claims(**changes), secret, algorithm=algorithm)
-
-
-def spoiled(token: str) -> str:
-    """The token with claims that were not signed."""
-    header, _, signature = token.split(".")
-    return ".".join([header, signed(sub="bob").split(".")[1], signature])
-
-
 def verify(settings: Settings, token: str) -> Principal:
     return asyncio.run(TokenVerifier(settings).verify(f"Bearer {token}"))
 
@@ -63,31 +46,6 @@ def test_a_good_token_proves_its_subject_and_scopes() -> None:
         "alice", frozenset({"balance:ops", "balance:service"})
     )
     assert verify(HS256, signed(scope=None)) == Principal("alice")
-
-
-REFUSED: dict[str, Callable[[], str]] = {
-    "empty": lambda: "",
-    "no token": lambda: "not-a-token",
-    "not even ASCII": lambda: "é.é.é",
-    "half a character": lambda: "\udcff.a.b",
-    "no signature": lambda: signed().rpartition(".")[0] + ".",
-    "signed by another": lambda: signed("another secret of thirty-two bytes"),
-    "claims changed after signing": lambda: spoiled(signed()),
-    "alg none": lambda: jwt.encode(claims(), "", algorithm="none"),
-    "alg HS512": lambda: signed(algorithm="HS512"),
-    "expired": lambda: signed(exp=int(time.time()) - LEEWAY_SECONDS - 1),
-    "not valid yet": lambda: signed(nbf=int(time.time()) + LEEWAY_SECONDS + 30),
-    "issued in the future": lambda: signed(iat=int(time.time()) + LEEWAY_SECONDS + 30),
-    "no exp": lambda: signed(exp=None),
-    "no iat": lambda: signed(iat=None),
-    "no sub": lambda: signed(sub=None),
-    "empty sub": lambda: signed(sub=""),
-    "sub that is a number": lambda: signed(sub=7),
-    "exp that is no time": lambda: signed(exp="soon"),
-    "exp beyond time": lambda: signed(exp=float("inf")),
-    "scopes in a list": lambda: signed(scope=["balance:service"]),
-    "too long": lambda: signed(padding="x" * MAX_TOKEN_BYTES),
-}
 
 
 @pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
