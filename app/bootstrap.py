@@ -89,6 +89,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
+    await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
     async def close() -> None:
         await bus.close()

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -80,6 +80,7 @@ class Bus:
         self._sent: dict[str, _Sent] = {}
         self._wake = asyncio.Event()
         self._available = False
+        self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
         self._cursor = "0-0"
@@ -88,8 +89,11 @@ class Bus:
 
     def start(self) -> None:
         """Begin to send and to listen."""
-        runs: tuple[Coroutine[Any, Any, None], ...] = (self._send(), self._listen(), self._watch())
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._tasks = [asyncio.create_task(_keep(run)) for run in (self._send, self._listen, self._watch)]
+
+    async def looked(self) -> None:
+        """Wait until it is known whether the store can be reached."""
+        await self._looked.wait()
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that the outcome is unknown."""
@@ -208,11 +212,13 @@ class Bus:
                     self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
+                self._looked.set()
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
                 continue
             self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
+            self._looked.set()
             for entry in entries:
                 self._cursor = entry.entry_id
                 self._take(entry)
@@ -267,6 +273,16 @@ class Bus:
                 if all(ticket.future.done() for ticket in sent.tickets):
                     self._finish(message_id)
             await asyncio.sleep(limits.WATCH_SECONDS)
+
+
+async def _keep(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it again whatever it meets: a front end that does not send, listen or watch closes partitions."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("the bus met a fault of ours")
+            await asyncio.sleep(limits.BACKOFF_LAST_SECONDS)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
