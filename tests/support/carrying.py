@@ -16,7 +16,7 @@ from app.queueing.limits import MESSAGE_COMMANDS
 from app.services.changes import Changes
 from app.services.execution import Execution
 from app.services.loading import load
-from app.services.ports import Store, Wanted
+from app.services.ports import CommitResult, Store, Wanted
 from app.services.queue import Lane
 from app.services.work import Delivery, Unit
 from app.storage.backend import Backend
@@ -70,8 +70,17 @@ def decided(store: Store, *orders: Order) -> Changes:
     return changes
 
 
+class _CountingStore(BalanceStore):
+    conflicts = 0
+
+    def commit(self, changes: Changes, deliveries: list[Delivery], now: int) -> CommitResult:
+        result = super().commit(changes, deliveries, now)
+        self.conflicts += result.conflict
+        return result
+
+
 class Carrier:
-    """A worker that owns every partition for as long as nobody takes one from it by force."""
+    """A worker that owns these partitions for as long as nobody takes one from it by force."""
 
     def __init__(
         self,
@@ -80,13 +89,24 @@ class Carrier:
         *,
         policy: Policy | None = None,
         refusal_ttl_ms: int = REFUSAL_TTL_MS,
+        partitions: Iterable[int] = range(PARTITIONS),
     ) -> None:
         self.backend = backend
-        self.store = BalanceStore(backend, PARTITIONS, refusal_ttl_ms)
+        self.store = _CountingStore(backend, PARTITIONS, refusal_ttl_ms)
         self._execution = Execution(self.store, policy or Policy(partitions=PARTITIONS))
-        _, leases = backend.acquire(name, list(range(PARTITIONS)), LEASE_MS, PARTITIONS)
+        self._name = name
+        _, leases = backend.acquire(name, list(partitions), LEASE_MS, PARTITIONS)
         self.epochs = {lease.partition: lease.epoch for lease in leases}
         self._messages = count(1)
+
+    @property
+    def conflicts(self) -> int:
+        """How often a commit found that somebody else had been there since its load."""
+        return self.store.conflicts
+
+    def leave(self) -> None:
+        """Hand all partitions over to whoever comes."""
+        self.backend.release(self._name, self.epochs, leave=True)
 
     def deliver(self, *orders: Order, reply_to: str = "") -> Delivery:
         """Queue the commands, of one partition, as one message, and take it in hand."""
