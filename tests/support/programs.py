@@ -77,7 +77,7 @@ class Commit:
             expect[kind](*args)
         fields_set = {(key, args[0]) for command, key, *args in self.writes if command == "HSET"}
         for command, key, *args in self.writes:
-            if command == "HINCRBY" and (key, args[0]) in fields_set:
+            if command in ("HINCRBY", "HCOUNT") and (key, args[0]) in fields_set:
                 continue  # the one thing that no plan of ours does: set a field, and count it
             given = (
                 run.entry_id(arg.stream, arg.number) if isinstance(arg, EntryNumber) else arg for arg in args
@@ -238,6 +238,7 @@ _writes = st.one_of(
     _words("HSET", "hash", _fields, _values),
     _some("HDEL", "hash", _fields),
     _words("HINCRBY", "hash", st.just("count"), _values),
+    _words("HCOUNT", "hash", st.just("count"), _values),
     _some("RPUSH", "list", _values),
     _words("SET", "string", _values),
     _words(
