@@ -28,14 +28,14 @@ def channel(target: str, tls: ClientTls | None, options: Options = ()) -> grpc.C
     """A channel to `target` (HOST:PORT), for code that waits."""
     if tls is None:
         return grpc.insecure_channel(target, options=options)
-    return grpc.secure_channel(target, _credentials(tls), options=[*options, *_expected_name(tls)])
+    return grpc.secure_channel(target, credentials(tls), options=[*options, *expected_name(tls)])
 
 
 def aio_channel(target: str, tls: ClientTls | None, options: Options = ()) -> grpc.aio.Channel:
     """The same for asyncio."""
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, _credentials(tls), options=[*options, *_expected_name(tls)])
+    return grpc.aio.secure_channel(target, credentials(tls), options=[*options, *expected_name(tls)])
 
 
 def names_of(auth_context: Mapping[str, Iterable[bytes]]) -> list[str]:
@@ -44,10 +44,12 @@ def names_of(auth_context: Mapping[str, Iterable[bytes]]) -> list[str]:
     return [name.decode(errors="replace") for name in names]
 
 
-def _credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+def credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    """What a caller trusts, and shows of itself."""
     key, cert = (path and Path(path).read_bytes() for path in (tls.key_file, tls.cert_file))
     return grpc.ssl_channel_credentials(Path(tls.ca_file).read_bytes(), key or None, cert or None)
 
 
-def _expected_name(tls: ClientTls) -> Options:
+def expected_name(tls: ClientTls) -> Options:
+    """The channel option that says whom a certificate must name."""
     return () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)
