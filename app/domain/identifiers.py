@@ -13,6 +13,7 @@ MAX_PARTITIONS = 999
 MAX_KEY_LENGTH = 255
 
 _CALLER_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}", re.ASCII)
+_HOUSE_ID = re.compile(r"\$house-([0-9]{3})", re.ASCII)
 _DERIVED_ID = re.compile(r"([0-9]{3})-[a-z2-7]{26}", re.ASCII)
 
 
@@ -21,13 +22,23 @@ def is_caller_id(value: str) -> bool:
     return _CALLER_ID.fullmatch(value) is not None
 
 
+def is_house_id(value: str) -> bool:
+    """True for a house account, `$house-NNN`: the service's own, for ops alone (CONTRACT 3)."""
+    return _HOUSE_ID.fullmatch(value) is not None
+
+
 def is_key(value: str) -> bool:
     """True for an idempotency key: 1 to 255 printable characters."""
     return 0 < len(value) <= MAX_KEY_LENGTH and value.isprintable()
 
 
 def partition_of(aggregate_id: str, partitions: int) -> int:
-    """The partition of an account or table id: crc32 modulo the number of partitions."""
+    """The partition of an account or table id: crc32 modulo the number of partitions.
+
+    The house account of a partition stands in that very partition.
+    """
+    if house := _HOUSE_ID.fullmatch(aggregate_id):
+        return int(house[1]) % partitions
     return crc32(aggregate_id.encode()) % partitions
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.amounts import MAX_CHIPS, is_amount
-from app.domain.commands import PAYOUT_TYPES, Command
-from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_key
+from app.domain.commands import PAYOUT_TYPES, Command, Withdraw
+from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key
 
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_SEAT_ID = 2**31 - 1
@@ -23,10 +23,15 @@ class Malformed(ValueError):
         self.code = code
 
 
-def check_command(command: Command, key: str) -> None:
-    """Raise Malformed, naming the field, unless command and idempotency key are well formed."""
+def check_command(command: Command, key: str, *, by_ops: bool = False) -> None:
+    """Raise Malformed, naming the field, unless command and idempotency key are well formed.
+
+    Ops may withdraw from a house account; for any other command, and anybody else, its id is malformed.
+    """
+    of_house = by_ops and isinstance(command, Withdraw) and is_house_id(command.account_id)
     for field in command.__struct_fields__:
-        _CHECKS[field](field, getattr(command, field))
+        if not (of_house and field == "account_id"):
+            _CHECKS[field](field, getattr(command, field))
     if not command.keyed:
         if key:
             raise Malformed("idempotency_key", f"is not taken by {command.kind}")
@@ -39,6 +44,12 @@ def check_command(command: Command, key: str) -> None:
 def check_account_id(field: str, value: object) -> None:
     """Raise Malformed unless `value` is an id that a caller may use for an account."""
     _check_id(field, value, "INVALID_ACCOUNT_ID")
+
+
+def check_any_account_id(field: str, value: str) -> None:
+    """Raise Malformed unless `value` is an account's id, a house account's too."""
+    if not is_house_id(value):
+        check_account_id(field, value)
 
 
 def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:

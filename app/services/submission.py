@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
+from app.services.history import History
 from app.services.queries import Queries
 
 DEFAULT_TIMEOUT_MS = 5_000
@@ -33,4 +34,5 @@ class FrontEnd:
 
     bus: CommandBus
     queries: Queries
+    history: History
     close: Callable[[], Awaitable[None]]
