@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 from msgspec import to_builtins
 
 from app.domain import ledger, reservations
@@ -22,7 +22,7 @@ def _text(name: str | None = None) -> fields.String:
 
 
 def _chips(low: int | None = 0, **options: Any) -> fields.Integer:
-    return fields.Integer(required=True, validate=validate.Range(min=low), **options)
+    return fields.Integer(required=True, validate=[] if low is None else validate.Range(low), **options)
 
 
 def _time(name: str | None = None) -> fields.String:
@@ -33,7 +33,12 @@ def _word(*words: str) -> fields.String:
     return fields.String(required=True, validate=validate.OneOf(words))
 
 
-class Error(Schema):
+class _Answer(Schema):
+    class Meta:
+        unknown = EXCLUDE  # published: more fields may come
+
+
+class Error(_Answer):
     """Every answer that is not 2xx: `error` for programs, `message` for people."""
 
     error = _text()
@@ -41,18 +46,18 @@ class Error(Schema):
     request_id = _text("requestId")
 
 
-class Health(Schema):
+class Health(_Answer):
     status = _word("healthy", "degraded")
     timestamp = _time()
     redis = fields.Boolean(required=True)
 
 
-class Ready(Schema):
+class Ready(_Answer):
     ready = fields.Boolean(required=True)
     reason = fields.String()
 
 
-class Balance(Schema):
+class Balance(_Answer):
     """`availableBalance` is the balance less what is held; `version` counts balance changes."""
 
     account_id = _text("accountId")
@@ -72,7 +77,7 @@ def balance(view: queries.BalanceView) -> dict[str, Any]:
     }
 
 
-class Opened(Schema):
+class Opened(_Answer):
     account_id = _text("accountId")
     balance = _chips()
     currency = _text()
@@ -88,7 +93,7 @@ def opened(account_id: str, answer: Answer) -> dict[str, Any]:
     }
 
 
-class Metadata(Schema):
+class Metadata(_Answer):
     hand_id = fields.String(data_key="handId")
     reason = fields.String()
     reservation_id = fields.String(data_key="reservationId")
@@ -97,7 +102,7 @@ class Metadata(Schema):
     table_id = fields.String(data_key="tableId")
 
 
-class Transaction(Schema):
+class Transaction(_Answer):
     """A balance change; `amount` is positive, the type says which way."""
 
     transaction_id = _text("transactionId")
@@ -145,7 +150,7 @@ def past_transaction(entry: ledger.LedgerEntry) -> dict[str, Any]:
     }
 
 
-class Transactions(Schema):
+class Transactions(_Answer):
     transactions = fields.List(fields.Nested(PastTransaction), required=True)
     total = _chips()
     limit = _chips()
@@ -161,7 +166,7 @@ def transactions(page: history.Transactions, limit: int, offset: int) -> dict[st
     }
 
 
-class LedgerEntry(Schema):
+class LedgerEntry(_Answer):
     """A link of the hash chain; `amount` is signed, `previousChecksum` the `checksum` of the entry before."""
 
     entry_id = _text("entryId")
@@ -194,7 +199,7 @@ def ledger_entry(link: history.Link) -> dict[str, Any]:
     }
 
 
-class Ledger(Schema):
+class Ledger(_Answer):
     """`total` counts the entries of the window; `latestChecksum` is that of the account's last entry."""
 
     entries = fields.List(fields.Nested(LedgerEntry), required=True)
@@ -210,7 +215,7 @@ def ledger_window(window: history.LedgerWindow) -> dict[str, Any]:
     }
 
 
-class Reservation(Schema):
+class Reservation(_Answer):
     reservation_id = _text("reservationId")
     account_id = _text("accountId")
     table_id = _text("tableId")
@@ -232,5 +237,5 @@ def reservation(held: reservations.Reservation) -> dict[str, Any]:
     }
 
 
-class Reservations(Schema):
+class Reservations(_Answer):
     reservations = fields.List(fields.Nested(Reservation), required=True)

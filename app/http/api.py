@@ -12,7 +12,7 @@ from app.http import errors
 from app.http.life import FrontEndLife, OpenFrontEnd
 from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
 from app.http.operations import Resource
-from app.http.resources import accounts, health, history
+from app.http.resources import accounts, docs, health, history
 from app.services.tokens import TokenVerifier
 
 _encode = msgspec.json.Encoder().encode
@@ -34,14 +34,16 @@ def create_app(
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=middleware)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=_encode)
     errors.install(app)
-    for path, resource in _routes(life, grpc_probe, player_deposits=player_deposits).items():
+    routes = api_routes(life, grpc_probe, player_deposits=player_deposits)
+    for path, resource in {**routes, **_docs_routes(routes)}.items():
         app.add_route(path, resource)
     return app
 
 
-def _routes(
+def api_routes(
     life: FrontEndLife, grpc_probe: health.Probe | None, *, player_deposits: bool
 ) -> Mapping[str, Resource]:
+    """Every path of the published interface."""
     account = "/api/accounts/{account_id}"
     return {
         "/api/health": health.Health(life),
@@ -55,4 +57,12 @@ def _routes(
         f"{account}/ledger": history.Ledger(life),
         f"{account}/reservations": history.Reservations(life),
         "/api/transactions/{transaction_id}": history.AnyTransaction(life),
+    }
+
+
+def _docs_routes(routes: Mapping[str, Resource]) -> Mapping[str, Resource]:
+    return {
+        "/api/openapi.json": docs.OpenApi(routes),
+        "/api/docs": docs.Page(),
+        "/api/docs/{name}": docs.Asset(),
     }

@@ -42,13 +42,17 @@ class Withdrawal(_Strict):
 class TransactionsQuery(_Strict):
     limit = Whole(1, MAX_LIMIT, load_default=50)
     offset = Whole(0, 2**53 - 1, load_default=0)
-    type = Choice(*TYPES, load_default="")
+    type = Choice(*TYPES, load_default=str)
+
+
+def _no_time() -> None:
+    """Not None itself: that would be published as a value that callers may send."""
 
 
 class LedgerQuery(_Strict):
     limit = Whole(1, MAX_LIMIT, load_default=50)
-    since = Time(data_key="from", load_default=None)
-    until = Time(data_key="to", load_default=None)
+    since = Time(data_key="from", load_default=_no_time)
+    until = Time(data_key="to", load_default=_no_time)
 
 
 def load(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,21 @@ from app.domain.validation import check_command
 from app.http import answers, requests
 from app.http.errors import refused
 from app.http.life import FrontEndLife
-from app.http.operations import Operation, Operations
+from app.http.operations import SAME_ACCOUNT, Operation, Operations
 from app.http.strict_json import read_object
 from app.services.access import Action, Forbidden, may
 
 NO_ACCOUNT = Answer(outcome=Outcome.ACCOUNT_NOT_FOUND)
 _OK_TRANSACTION = {HTTPStatus.OK: answers.Transaction}
+_SAME_TRANSACTION = {"transactionId": "$response.body#/transactionId"}
+_LINKS = (
+    ("getTransaction", _SAME_TRANSACTION),
+    ("getAccountTransaction", SAME_ACCOUNT | _SAME_TRANSACTION),
+    ("withdraw", SAME_ACCOUNT),
+    ("getBalance", SAME_ACCOUNT),
+    ("listTransactions", SAME_ACCOUNT),
+    ("getLedger", SAME_ACCOUNT),
+)
 
 
 class Balance:
@@ -25,6 +34,7 @@ class Balance:
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getBalance",
             summary="What the account holds, and what of it is free",
             access=Action.READ_ACCOUNT,
             answers={HTTPStatus.OK: answers.Balance},
@@ -73,11 +83,13 @@ class Account(_Commanding):
 
     operations: ClassVar[Operations] = {
         "POST": Operation(
+            name="openAccount",
             summary="Open the account unless it exists; an initial balance is its first deposit",
             access=Action.OPEN_ACCOUNT,
             body=requests.OpenAccount(),
             answers={HTTPStatus.CREATED: answers.Opened, HTTPStatus.OK: answers.Opened},
             errors=frozenset({HTTPStatus.CONFLICT}),
+            links=(("deposit", SAME_ACCOUNT), ("withdraw", SAME_ACCOUNT), ("getBalance", SAME_ACCOUNT)),
         )
     }
 
@@ -101,12 +113,14 @@ class Deposit(_Commanding):
 
     operations: ClassVar[Operations] = {
         "POST": Operation(
+            name="deposit",
             summary="Make chips on the account, which is opened when needed",
             access=Action.MAKE_CHIPS,
             keyed=True,
             body=requests.Deposit(),
             answers=_OK_TRANSACTION,
             errors=frozenset({HTTPStatus.CONFLICT}),
+            links=_LINKS,
         )
     }
 
@@ -120,12 +134,14 @@ class Withdraw(_Commanding):
 
     operations: ClassVar[Operations] = {
         "POST": Operation(
+            name="withdraw",
             summary="Take available chips out of the account",
             access=Action.WITHDRAW,
             keyed=True,
             body=requests.Withdrawal(),
             answers=_OK_TRANSACTION,
             errors=frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}),
+            links=_LINKS,
         )
     }
 

@@ -20,6 +20,7 @@ class Health:
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getHealth",
             summary="How the service is, for people and dashboards",
             access=None,
             answers={HTTPStatus.OK: answers.Health},
@@ -43,6 +44,7 @@ class Ready:
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getReady",
             summary="Whether to send traffic here, for load balancers",
             access=None,
             answers={HTTPStatus.OK: answers.Ready, HTTPStatus.SERVICE_UNAVAILABLE: answers.Ready},

@@ -8,13 +8,14 @@ from falcon.asgi import Request, Response
 from app.http import answers, requests
 from app.http.errors import ApiError, refused
 from app.http.life import FrontEndLife
-from app.http.operations import Operation, Operations
+from app.http.operations import SAME_ACCOUNT, Operation, Operations
 from app.http.resources.accounts import NO_ACCOUNT
 from app.services.access import Action, may
 
 _MAY_BE_ABSENT = frozenset({HTTPStatus.NOT_FOUND})
 _TRANSACTIONS_QUERY = requests.TransactionsQuery()
 _LEDGER_QUERY = requests.LedgerQuery()
+_NEWEST = SAME_ACCOUNT | {"transactionId": "$response.body#/transactions/0/transactionId"}
 
 
 class _Reading:
@@ -27,11 +28,13 @@ class Transactions(_Reading):
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="listTransactions",
             summary="The account's transactions, newest first, of all types or of one",
             access=Action.READ_ACCOUNT,
             query=_TRANSACTIONS_QUERY,
             answers={HTTPStatus.OK: answers.Transactions},
             errors=_MAY_BE_ABSENT,
+            links=(("getAccountTransaction", _NEWEST),),
         )
     }
 
@@ -51,6 +54,7 @@ class Ledger(_Reading):
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getLedger",
             summary="The newest entries of the account's hash chain in a window of time, both ends included",
             access=Action.READ_ACCOUNT,
             query=_LEDGER_QUERY,
@@ -72,6 +76,7 @@ class Reservations(_Reading):
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="listReservations",
             summary="The chips held for buy-ins now, oldest first",
             access=Action.READ_ACCOUNT,
             answers={HTTPStatus.OK: answers.Reservations},
@@ -91,6 +96,7 @@ class AccountTransaction(_Reading):
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getAccountTransaction",
             summary="One transaction of the account",
             access=Action.READ_ACCOUNT,
             answers={HTTPStatus.OK: answers.PastTransaction},
@@ -110,6 +116,7 @@ class AnyTransaction(_Reading):
 
     operations: ClassVar[Operations] = {
         "GET": Operation(
+            name="getTransaction",
             summary="One transaction, whichever account it is of",
             access=Action.READ_ANY,
             answers={HTTPStatus.OK: answers.PastTransaction},
