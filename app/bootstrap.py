@@ -19,6 +19,9 @@ from app.storage.history import StoreHistory
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.store import BalanceStore
 
+FIND_SECONDS = 5.0
+"""How long a front end waits for its bus to find a store that was there a moment ago."""
+
 
 @dataclass(slots=True, frozen=True)
 class WorkerParts:
@@ -76,16 +79,22 @@ def make_worker(settings: Settings) -> WorkerParts:
 async def open_front_end(settings: Settings) -> FrontEnd:
     """The parts of one front-end process, running. The store may be away: the bus connects by itself.
 
+    Where the store is there, the bus has found it, so that a process refuses nobody when it begins to serve.
     Raises StoreUnfit when the store is there and must not be worked with.
     """
     check = partial(check_store, settings)
+    is_there = False
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
+        is_there = True
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
+    if is_there:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(bus.found(), FIND_SECONDS)
 
     async def close() -> None:
         await bus.close()

@@ -80,6 +80,7 @@ class Bus:
         self._waiting = 0
         self._wake = asyncio.Event()
         self._available = False
+        self._found = asyncio.Event()
         self._away_because = ""
         self._has_room = True
         self._cursor = "0-0"
@@ -102,6 +103,10 @@ class Bus:
     def available(self) -> bool:
         """True while the store can be reached."""
         return self._available
+
+    async def found(self) -> None:
+        """Wait until the store has been reached for the first time."""
+        await self._found.wait()
 
     async def execute(
         self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
@@ -212,6 +217,7 @@ class Bus:
                 backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
                 continue
             self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
+            self._found.set()
             for entry in entries:
                 self._cursor = entry.entry_id
                 self._take(entry)

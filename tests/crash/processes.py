@@ -11,6 +11,7 @@ class Kind(Enum):
 
     WORKER = "workers.main"
     FRONT_END = "app.cli grpc"
+    HTTP = "app.http.gunicorn_conf"
     STORE = "unixsocket"
 
 
