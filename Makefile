@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak mutants lint bench proto openapi lock clean
+.PHONY: help run test soak mutants lint bench proto openapi client lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +19,8 @@ run: .venv/.runtime  ## start the whole service; settings come from the environm
 test: .venv/.dev  ## run the tests; ARGS="-k pots" goes to pytest
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-soak: .venv/.dev  ## run the long random loads
-	$(BIN)/python -m pytest -m soak $(ARGS)
+soak: .venv/.dev  ## run the long random loads; ARGS="-k kill" runs some, SOAK_SEED=1 the same ones again
+	$(BIN)/python -m pytest -m soak -n auto --dist loadgroup $(ARGS)
 
 mutants: .venv/.dev  ## plant bugs in a copy of the code, one at a time: the tests must catch each
 	$(BIN)/python -m tests.mutants.run $(ARGS)
@@ -35,8 +35,12 @@ lint: .venv/.dev  ## check style, types, layers and the proto file
 bench: .venv/.runtime  ## measure latency and throughput
 	$(BIN)/python -m ops.bench $(ARGS)
 
-proto: .venv/.dev  ## generate app/rpc/gen from proto/balance.proto
+proto: .venv/.dev  ## generate both copies of the stubs from proto/balance.proto
 	$(BIN)/python proto/generate.py
+
+client: .venv/.runtime  ## build the client's wheel into dist
+	$(PIP) wheel --no-index --no-deps --no-build-isolation --wheel-dir dist app/client
+	rm -rf app/client/build app/client/*.egg-info
 
 # setuptools is locked too: the package itself is then installed without a download.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -7,6 +7,7 @@ from functools import partial
 
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
+from app.domain.rake import RakeRule
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.services.execution import Execution
@@ -16,11 +17,9 @@ from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.history import StoreHistory
+from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.store import BalanceStore
-
-FIND_SECONDS = 5.0
-"""How long a front end waits for its bus to find a store that was there a moment ago."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,6 +36,8 @@ def policy(settings: Settings) -> Policy:
         reservation_timeout_ms=settings.reservation_timeout_ms,
         refusal_ttl_ms=settings.idempotency_ttl_ms,
         enforce_table_bank=settings.table_bank == "enforce",
+        rake=RakeRule(settings.rake_basis_points, settings.rake_cap_chips, settings.rake_min_pot_chips),
+        partitions=settings.partitions,
     )
 
 
@@ -79,30 +80,27 @@ def make_worker(settings: Settings) -> WorkerParts:
 async def open_front_end(settings: Settings) -> FrontEnd:
     """The parts of one front-end process, running. The store may be away: the bus connects by itself.
 
-    Where the store is there, the bus has found it, so that a process refuses nobody when it begins to serve.
     Raises StoreUnfit when the store is there and must not be worked with.
     """
     check = partial(check_store, settings)
-    is_there = False
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-        is_there = True
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
-    if is_there:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(bus.found(), FIND_SECONDS)
+    await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
     async def close() -> None:
         await bus.close()
         await queries.close()
         await history.close()
+        await lookups.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, history=history, close=close)
+    return FrontEnd(bus=bus, queries=queries, history=history, lookups=lookups, close=close)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, Lazy] = {
     "http": Lazy("app.cli.serve:http", "Run the HTTP front end."),
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
     "account": Lazy("app.cli.account:account", "Show an account, its holds and its history."),
+    "table": Lazy("app.cli.table:table", "Show what lies on a table."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }

@@ -75,7 +75,7 @@ async def _serve_grpc(settings: Settings) -> None:
     stop = _set_by_signals()
     front_end = await open_front_end(settings)
     try:
-        await serve(settings, front_end.bus, front_end.queries, stop)
+        await serve(settings, front_end, stop)
     finally:
         await front_end.close()
 

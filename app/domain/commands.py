@@ -1,4 +1,4 @@
-"""The commands of the service: what a caller wants done to one account or reservation.
+"""The commands of the service: what a caller wants done to one account, reservation or pot.
 
 Shapes only: `validation` says what makes one malformed, `rules` what it does.
 """
@@ -20,7 +20,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 
     @property
     def aggregate_id(self) -> str:
-        """What the command is about: an account, or a reservation whose id names its partition."""
+        """What the command is about: an account, a table, or a reservation whose id names its partition."""
         raise TypeError(f"{self.kind} is no command by itself")
 
 
@@ -105,6 +105,65 @@ class ExpireReservation(ReservationCommand, frozen=True):
     """End a held reservation that is past its time; anything else is left as it is."""
 
 
+class TableCommand(Command, frozen=True):
+    """A command on the pot of one hand at one table."""
+
+    table_id: str
+    hand_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.table_id
+
+    @property
+    def pot_key(self) -> tuple[str, str]:
+        """Table and hand: which pot is meant."""
+        return self.table_id, self.hand_id
+
+
+class RecordContribution(TableCommand, frozen=True):
+    """Put `amount` chips that the account has in play into the pot; the first one opens it.
+
+    `contribution_type` is the caller's word (SMALL_BLIND, CALL, ALL_IN, ...): see `pots.entry_type_of`.
+    """
+
+    seat_id: int
+    account_id: str
+    amount: int
+    contribution_type: str = ""
+
+
+class Winner(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What one seat shall get, or a part of it: parts for one seat, one for each side pot, add up."""
+
+    seat_id: int
+    account_id: str
+    amount: int
+
+
+TO_ACCOUNT = "ACCOUNT"
+TO_TABLE = "TABLE"
+PAYOUT_PLACES = frozenset({TO_ACCOUNT, TO_TABLE})
+
+
+class SettlePot(TableCommand, frozen=True):
+    """Pay the whole pot, less rake, to the winners: to their accounts, or back in play.
+
+    The amounts are those of the whole pot, or those of the pot less rake (DESIGN 7).
+    """
+
+    winners: tuple[Winner, ...]
+    payout_to: str = TO_ACCOUNT
+    folded_seat_ids: tuple[int, ...] = ()
+
+
+class CancelPot(TableCommand, frozen=True):
+    """Put the pot's chips back in play of those who contributed."""
+
+    keyed: ClassVar[bool] = False
+    reason: str = ""
+
+
 KINDS: dict[str, type[Command]] = {
     kind.__name__: kind
     for kind in (
@@ -117,6 +176,9 @@ KINDS: dict[str, type[Command]] = {
         Commit,
         Release,
         ExpireReservation,
+        RecordContribution,
+        SettlePot,
+        CancelPot,
     )
 }
 PAYOUT_TYPES = frozenset({"PAYOUT", "BONUS", "REFERRAL"})

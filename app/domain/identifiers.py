@@ -22,11 +22,6 @@ def is_caller_id(value: str) -> bool:
     return _CALLER_ID.fullmatch(value) is not None
 
 
-def is_house_id(value: str) -> bool:
-    """True for a house account, `$house-NNN`: the service's own, for ops alone (CONTRACT 3)."""
-    return _HOUSE_ID.fullmatch(value) is not None
-
-
 def is_key(value: str) -> bool:
     """True for an idempotency key: 1 to 255 printable characters."""
     return 0 < len(value) <= MAX_KEY_LENGTH and value.isprintable()
@@ -40,6 +35,16 @@ def partition_of(aggregate_id: str, partitions: int) -> int:
     if house := _HOUSE_ID.fullmatch(aggregate_id):
         return int(house[1]) % partitions
     return crc32(aggregate_id.encode()) % partitions
+
+
+def house_of(partition: int) -> str:
+    """The account that takes the rake of a partition's pots: no hot key of all tables."""
+    return f"$house-{partition:03d}"
+
+
+def is_house_id(account_id: str) -> bool:
+    """True for a house account."""
+    return _HOUSE_ID.fullmatch(account_id) is not None
 
 
 def partition_in(derived_id: str) -> int | None:

@@ -10,11 +10,13 @@ from hashlib import sha256
 import msgspec
 
 RECORD_VERSION = 1
+VERSION_FIELD = msgspec.field(default_factory=lambda: RECORD_VERSION)
+"""The `v` of a record. A plain default would be left out, and an old record would read as a new one."""
 GENESIS = "GENESIS"
 
 
 class TransactionType(StrEnum):
-    """What a balance change was for (CONTRACT 3)."""
+    """What a balance change was for (CONTRACT 3). The other types there are entries of a pot."""
 
     DEPOSIT = "DEPOSIT"
     WITHDRAW = "WITHDRAW"
@@ -23,6 +25,8 @@ class TransactionType(StrEnum):
     BONUS = "BONUS"
     REFERRAL = "REFERRAL"
     PAYOUT = "PAYOUT"
+    POT_WIN = "POT_WIN"
+    RAKE = "RAKE"
 
 
 SOURCES = frozenset(

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from app.domain.pots import SettlementResult
+
 
 @unique
 class Outcome(StrEnum):
@@ -24,11 +26,17 @@ class Outcome(StrEnum):
     RESERVATION_NOT_FOUND = auto()
     ALREADY_COMMITTED = auto()
     RESERVATION_NOT_HELD = auto()
+    POT_NOT_FOUND = auto()
+    POT_NOT_ACTIVE = auto()
     ACCOUNT_FROZEN = auto()
     RESERVATION_EXPIRED = auto()
     ACCOUNT_NOT_FOUND = auto()
+    SEAT_TAKEN = auto()
+    SETTLEMENT_MISMATCH = auto()
+    SETTLEMENT_NOT_ELIGIBLE = auto()
     INVALID_AMOUNT = auto()
     HOLD_LIMIT = auto()
+    POT_LIMIT = auto()
     NOT_ON_TABLE = auto()
     INSUFFICIENT_BALANCE = auto()
     OK = auto()
@@ -48,6 +56,9 @@ _NOT_OF_THE_CALLER = frozenset(
         Outcome.DROPPED,
         Outcome.ACCOUNT_FROZEN,
         Outcome.HOLD_LIMIT,  # shed: holds end by themselves
+        Outcome.POT_LIMIT,  # shed: pots end too
+        Outcome.POT_NOT_FOUND,  # a contribution may be late
+        Outcome.SETTLEMENT_MISMATCH,
     }
 )
 
@@ -56,7 +67,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     """What a caller is told. Amounts in chips, `timestamp` in ms since the epoch (UTC).
 
     `balance` is the account's balance after the command; a field that the command has no use for stays
-    at its default. `detail` names the dead letter of a DEAD_LETTERED command.
+    at its default. `total_pot` and `seat_contribution` are as the contribution left them. `detail` names
+    the dead letter of a DEAD_LETTERED command, or the field that was wrong.
     """
 
     outcome: Outcome = Outcome.OK
@@ -71,6 +83,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     created: bool = False
     timestamp: int = 0
     detail: str = ""
+    total_pot: int = 0
+    seat_contribution: int = 0
+    results: tuple[SettlementResult, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -24,6 +24,11 @@ def stored_answer(state: State, request: Request) -> Answer | None:
         if reservation is not None:
             same = reservation.fingerprint == request.fingerprint
             return answer_of_reservation(reservation) if same else _REUSED
+    elif request.is_on_pot:
+        answered = state.answers[request.record_id]
+        if answered is not None:
+            same = answered.fingerprint == request.fingerprint
+            return replace(answered.answer, replayed=True) if same else _REUSED
     else:
         record = state.transactions[request.record_id]
         if record is not None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
-from app.domain.commands import Command, Reserve
+from app.domain.commands import Command, Reserve, TableCommand
 from app.domain.identifiers import derive_id, hash_key
 
 RefusalKey = tuple[int, str, str, str]
@@ -39,13 +39,18 @@ class Request:
 
     @property
     def aggregate_id(self) -> str:
-        """The account, or the reservation where the command names only that."""
+        """The account, or the table or reservation that the command names instead."""
         return self.command.aggregate_id
 
     @property
     def is_reserve(self) -> bool:
         """True when what the command creates is a reservation instead of a transaction."""
         return isinstance(self.command, Reserve)
+
+    @property
+    def is_on_pot(self) -> bool:
+        """True when what stays of the command for ever is its answer (an AnswerRecord)."""
+        return isinstance(self.command, TableCommand)
 
     @cached_property
     def record_id(self) -> str:

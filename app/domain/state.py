@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from app.domain.accounts import Account, Posting
 from app.domain.ledger import LedgerEntry
 from app.domain.outcomes import Answer
-from app.domain.records import RefusalRecord, TransactionRecord
-from app.domain.requests import RefusalKey
+from app.domain.pots import Pot, PotKey
+from app.domain.records import AnswerRecord, RefusalRecord, TransactionRecord
+from app.domain.requests import RefusalKey, Request
 from app.domain.reservations import HELD, Hold, Reservation
 
 
@@ -23,26 +24,37 @@ class TableChange:
 
 
 @dataclass(slots=True, frozen=True)
+class AccountEffect:
+    """An account as it shall be, and the ledger links that lead there, in their order."""
+
+    account: Account
+    postings: tuple[Posting, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
 class Decision:
     """What one command leads to: its answer, and the records as they shall be. Nothing is applied yet.
 
-    `foreign` lists the effects on other partitions than the command's own.
+    `fingerprint` goes into the permanent record of each posting. Accounts, tables and the pot may be on
+    different partitions: each list says by its ids where its effects belong.
     """
 
     answer: Answer
-    account: Account | None = None
-    posting: Posting | None = None
+    accounts: tuple[AccountEffect, ...] = ()
     fingerprint: str = ""
     reservations: tuple[Reservation, ...] = ()
+    tables: tuple[TableChange, ...] = ()
+    pot: Pot | None = None
+    record: AnswerRecord | None = None
     refusal: RefusalRecord | None = None
-    foreign: tuple[TableChange, ...] = ()
 
 
 @dataclass(slots=True)
 class State:
     """Records by id. A key with value None was looked up and is absent; a missing key was never loaded.
 
-    `in_play` is by (table, account); `broken` says why the ledger of an account cannot be built on.
+    `in_play` is by (table, account), `pots` by (table, hand), `answers` by the request's derived id; `broken`
+    says why the ledger of an account cannot be built on.
     """
 
     accounts: dict[str, Account | None] = field(default_factory=dict)
@@ -52,19 +64,25 @@ class State:
     entries: dict[tuple[str, int], LedgerEntry | None] = field(default_factory=dict)
     refusals: dict[RefusalKey, RefusalRecord | None] = field(default_factory=dict)
     in_play: dict[tuple[str, str], int] = field(default_factory=dict)
+    pots: dict[PotKey, Pot | None] = field(default_factory=dict)
+    answers: dict[str, AnswerRecord | None] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
-    def apply(self, decision: Decision, refusal_key: RefusalKey) -> None:
+    def apply(self, decision: Decision, request: Request) -> None:
         """Let later decisions of the unit see this one."""
-        if decision.account is not None:
-            self.accounts[decision.account.account_id] = decision.account
+        for account_change in decision.accounts:
+            self.accounts[account_change.account.account_id] = account_change.account
+            for posting in account_change.postings:
+                self._apply_posting(posting, decision.fingerprint)
         for reservation in decision.reservations:
             self._apply_reservation(reservation)
-        if decision.posting is not None:
-            self._apply_posting(decision.posting, decision.fingerprint)
+        if decision.pot is not None:
+            self.pots[decision.pot.key] = decision.pot
+        if decision.record is not None:
+            self.answers[request.record_id] = decision.record
         if decision.refusal is not None:
-            self.refusals[refusal_key] = decision.refusal
-        for change in decision.foreign:
+            self.refusals[request.refusal_key] = decision.refusal
+        for change in decision.tables:
             seat = (change.table_id, change.account_id)
             if seat in self.in_play:
                 self.in_play[seat] += change.amount

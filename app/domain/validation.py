@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.amounts import MAX_CHIPS, is_amount
-from app.domain.commands import PAYOUT_TYPES, Command, Withdraw
+from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, TableCommand, Winner, Withdraw
 from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key
 
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_SEAT_ID = 2**31 - 1
 MAX_TEXT_LENGTH = 255
+MAX_CONTRIBUTION_TYPE_LENGTH = 64
+MAX_WINNERS = 64
+"""Winners named in one settlement (CONTRACT 1)."""
 
 
 class Malformed(ValueError):
@@ -23,15 +26,20 @@ class Malformed(ValueError):
         self.code = code
 
 
+class TooMany(Malformed):
+    """A request that is larger than the service takes."""
+
+
 def check_command(command: Command, key: str, *, by_ops: bool = False) -> None:
     """Raise Malformed, naming the field, unless command and idempotency key are well formed.
 
     Ops may withdraw from a house account; for any other command, and anybody else, its id is malformed.
     """
     of_house = by_ops and isinstance(command, Withdraw) and is_house_id(command.account_id)
+    checks = _CHECKS_ON_POTS if isinstance(command, TableCommand) else _CHECKS
     for field in command.__struct_fields__:
         if not (of_house and field == "account_id"):
-            _CHECKS[field](field, getattr(command, field))
+            checks[field](field, getattr(command, field))
     if not command.keyed:
         if key:
             raise Malformed("idempotency_key", f"is not taken by {command.kind}")
@@ -50,6 +58,12 @@ def check_any_account_id(field: str, value: str) -> None:
     """Raise Malformed unless `value` is an account's id, a house account's too."""
     if not is_house_id(value):
         check_account_id(field, value)
+
+
+def check_ids(**ids: str) -> None:
+    """Raise Malformed unless each named id of a read is well formed, and there."""
+    for field, value in ids.items():
+        _CHECKS_ON_POTS[field](field, value)
 
 
 def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:
@@ -82,9 +96,16 @@ def _check_whole(limit: int) -> Callable[[str, object], None]:
     return check
 
 
-def _check_text(field: str, value: object) -> None:
-    if not (isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH and value.isprintable()):
-        raise Malformed(field, f"must be at most {MAX_TEXT_LENGTH} printable characters")
+def _check_printable(limit: int) -> Callable[[str, object], None]:
+    def check(field: str, value: object) -> None:
+        if not (isinstance(value, str) and len(value) <= limit and value.isprintable()):
+            raise Malformed(field, f"must be at most {limit} printable characters")
+
+    return check
+
+
+_check_seat_id = _check_whole(MAX_SEAT_ID)
+_check_text = _check_printable(MAX_TEXT_LENGTH)
 
 
 def _check_present(field: str, value: object) -> None:
@@ -93,9 +114,36 @@ def _check_present(field: str, value: object) -> None:
     _check_text(field, value)
 
 
-def _check_payout_type(field: str, value: object) -> None:
-    if value not in PAYOUT_TYPES:
-        raise Malformed(field, f"must be one of {', '.join(sorted(PAYOUT_TYPES))}")
+def _check_one_of(allowed: frozenset[str]) -> Callable[[str, object], None]:
+    def check(field: str, value: object) -> None:
+        if value not in allowed:
+            raise Malformed(field, f"must be one of {', '.join(sorted(allowed))}")
+
+    return check
+
+
+def _check_winners(field: str, value: object) -> None:
+    if not value:
+        raise Malformed(field, "are missing")
+    if not isinstance(value, tuple):
+        raise Malformed(field, "must be a list")
+    if len(value) > MAX_WINNERS:
+        raise TooMany(field, f"are more than {MAX_WINNERS}")
+    for place, winner in enumerate(value):
+        if not isinstance(winner, Winner):
+            raise Malformed(f"{field}[{place}]", "must be a winner")
+        _check_seat_id(f"{field}[{place}].seat_id", winner.seat_id)
+        check_account_id(f"{field}[{place}].account_id", winner.account_id)
+        _check_amount(f"{field}[{place}].amount", winner.amount)
+
+
+def _check_seat_ids(field: str, value: object) -> None:
+    if not isinstance(value, tuple):
+        raise Malformed(field, "must be a list")
+    for place, seat_id in enumerate(value):
+        _check_seat_id(f"{field}[{place}]", seat_id)
+    if len(set(value)) < len(value):
+        raise Malformed(field, "name a seat twice")
 
 
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
@@ -105,9 +153,17 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "reservation_id": _check_present,
     "amount": _check_amount,
     "initial_balance": _check_optional_amount,
-    "seat_id": _check_whole(MAX_SEAT_ID),
+    "seat_id": _check_seat_id,
     "timeout_seconds": _check_whole(MAX_TIMEOUT_SECONDS),
-    "type": _check_payout_type,
+    "type": _check_one_of(PAYOUT_TYPES),
     "source": _check_text,
     "reason": _check_text,
+}
+_CHECKS_ON_POTS: Mapping[str, Callable[[str, object], None]] = {
+    **_CHECKS,
+    "hand_id": _check_id,
+    "contribution_type": _check_printable(MAX_CONTRIBUTION_TYPE_LENGTH),
+    "winners": _check_winners,
+    "payout_to": _check_one_of(PAYOUT_PLACES),
+    "folded_seat_ids": _check_seat_ids,
 }

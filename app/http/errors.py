@@ -49,12 +49,22 @@ OUTCOMES: Mapping[Outcome, Row] = {
     Outcome.RESERVATION_NOT_FOUND: Row(HTTPStatus.NOT_FOUND, "there is no such reservation"),
     Outcome.ALREADY_COMMITTED: Row(HTTPStatus.CONFLICT, "the reservation has become a buy-in"),
     Outcome.RESERVATION_NOT_HELD: Row(HTTPStatus.CONFLICT, "the reservation was released"),
+    Outcome.POT_NOT_FOUND: Row(HTTPStatus.NOT_FOUND, "there is no such pot"),
+    Outcome.POT_NOT_ACTIVE: Row(HTTPStatus.CONFLICT, "the pot has been settled or cancelled"),
     Outcome.ACCOUNT_FROZEN: Row(HTTPStatus.CONFLICT, "the account is frozen until ops have looked at it"),
     Outcome.RESERVATION_EXPIRED: Row(HTTPStatus.CONFLICT, "the reservation is past its time"),
     Outcome.ACCOUNT_NOT_FOUND: Row(HTTPStatus.NOT_FOUND, "there is no such account"),
-    Outcome.INVALID_AMOUNT: Row(HTTPStatus.CONFLICT, "the balance would pass the range of amounts"),
+    Outcome.SEAT_TAKEN: Row(HTTPStatus.CONFLICT, "another account has contributed from that seat"),
+    Outcome.SETTLEMENT_MISMATCH: Row(
+        HTTPStatus.CONFLICT, "the amounts are neither the pot nor the pot less rake"
+    ),
+    Outcome.SETTLEMENT_NOT_ELIGIBLE: Row(HTTPStatus.CONFLICT, "a seat would win what it cannot win"),
+    Outcome.INVALID_AMOUNT: Row(HTTPStatus.CONFLICT, "balance or pot would pass the range of amounts"),
     Outcome.HOLD_LIMIT: Row(
         HTTPStatus.TOO_MANY_REQUESTS, "the account has too many held reservations", "RATE_LIMITED"
+    ),
+    Outcome.POT_LIMIT: Row(
+        HTTPStatus.TOO_MANY_REQUESTS, "the pot has too many contributions", "RATE_LIMITED"
     ),
     Outcome.NOT_ON_TABLE: Row(HTTPStatus.CONFLICT, "the account has not that much on the table"),
     Outcome.INSUFFICIENT_BALANCE: Row(HTTPStatus.CONFLICT, "the available balance is below the amount"),

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.services.history import History
+from app.services.lookups import Lookups
 from app.services.queries import Queries
 from app.services.submission import CommandBus, FrontEnd
 
@@ -31,6 +32,10 @@ class FrontEndLife:
     @property
     def queries(self) -> Queries:
         return self.front_end.queries
+
+    @property
+    def lookups(self) -> Lookups:
+        return self.front_end.lookups
 
     @property
     def history(self) -> History:

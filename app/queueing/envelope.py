@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.domain.commands import KINDS, AccountCommand, Command
+from app.domain.commands import KINDS, AccountCommand, Command, TableCommand
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.requests import Request
 from app.domain.validation import check_command
@@ -114,6 +114,8 @@ def route(command: Command, partitions: int) -> int | None:
     """The partition a command belongs to; None for a reservation id that cannot be read."""
     if isinstance(command, AccountCommand):
         return partition_of(command.account_id, partitions)
+    if isinstance(command, TableCommand):
+        return partition_of(command.table_id, partitions)
     partition = partition_in(command.aggregate_id)
     return partition if partition is not None and partition < partitions else None
 

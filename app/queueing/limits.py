@@ -29,3 +29,5 @@ MESSAGES_ON_THEIR_WAY = 4  # per partition: one lost answer cannot close a parti
 SLOT_SECONDS = 1.0  # an unanswered message frees its slot after this
 WATCH_SECONDS = 1.0
 CANCEL_SECONDS = 0.5
+WAIT_SECONDS = 0.5  # what would wait longer is refused: callers give up after 2 s, and retry
+WAITING_AT_LEAST = 256  # a partition without an owner answers nothing for a while: its callers wait

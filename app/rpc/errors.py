@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from app.domain.outcomes import Answer, Outcome
-from app.domain.validation import Malformed
+from app.domain.validation import Malformed, TooMany
 from app.services.access import Forbidden, Unauthenticated
 from app.services.faults import DeadlinePassed, Overloaded, Unavailable
 
@@ -20,11 +20,17 @@ STATUS_OF_OUTCOME: Mapping[Outcome, StatusCode] = {
     Outcome.RESERVATION_NOT_FOUND: StatusCode.OK,
     Outcome.ALREADY_COMMITTED: StatusCode.OK,
     Outcome.RESERVATION_NOT_HELD: StatusCode.OK,
+    Outcome.POT_NOT_FOUND: StatusCode.OK,
+    Outcome.POT_NOT_ACTIVE: StatusCode.OK,
     Outcome.ACCOUNT_FROZEN: StatusCode.OK,
     Outcome.RESERVATION_EXPIRED: StatusCode.OK,
     Outcome.ACCOUNT_NOT_FOUND: StatusCode.OK,
+    Outcome.SEAT_TAKEN: StatusCode.INVALID_ARGUMENT,
+    Outcome.SETTLEMENT_MISMATCH: StatusCode.OK,
+    Outcome.SETTLEMENT_NOT_ELIGIBLE: StatusCode.OK,
     Outcome.INVALID_AMOUNT: StatusCode.OK,
     Outcome.HOLD_LIMIT: StatusCode.RESOURCE_EXHAUSTED,
+    Outcome.POT_LIMIT: StatusCode.RESOURCE_EXHAUSTED,
     Outcome.NOT_ON_TABLE: StatusCode.OK,
     Outcome.INSUFFICIENT_BALANCE: StatusCode.OK,
 }
@@ -32,6 +38,7 @@ STATUS_OF_OUTCOME: Mapping[Outcome, StatusCode] = {
 # The text that callers see. Only errors made of nothing but the request may speak for themselves ("").
 _STATUS_OF_ERROR: Mapping[type[Exception], tuple[StatusCode, str]] = {
     Malformed: (StatusCode.INVALID_ARGUMENT, ""),
+    TooMany: (StatusCode.RESOURCE_EXHAUSTED, ""),
     DecodeError: (StatusCode.INVALID_ARGUMENT, "the request is not a message of this method"),
     Unauthenticated: (StatusCode.UNAUTHENTICATED, ""),
     Forbidden: (StatusCode.PERMISSION_DENIED, ""),

@@ -14,13 +14,12 @@ from app.rpc import health
 from app.rpc.gen import balance_pb2
 from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
-from app.services.queries import Queries
-from app.services.submission import CommandBus
+from app.services.submission import FrontEnd
 from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
-MAX_PENDING_CALLS = 65_536
+MAX_PENDING_CALLS = 4_096
 DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
@@ -28,19 +27,18 @@ SPARE_CALLS = 512
 _log = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings, bus: CommandBus, queries: Queries, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) -> None:
     """Answer calls until `stop` is set, then finish those in hand, for at most 5 s.
 
     Raises OSError when the address cannot be listened on.
     """
     servicer = health_service.aio.HealthServicer()
-    await health.report(servicer, queries)
-    # The pot methods are not there yet and answer UNIMPLEMENTED.
-    server = _build(settings, BalanceServicer(bus, queries), servicer)  # type: ignore[abstract]
+    await health.report(servicer, front_end.queries)
+    server = _build(settings, BalanceServicer(front_end), servicer)
     await server.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            reporting = tasks.create_task(health.keep_reporting(servicer, queries))
+            reporting = tasks.create_task(health.keep_reporting(servicer, front_end.queries))
             await stop.wait()
             reporting.cancel()
     finally:
@@ -81,12 +79,14 @@ def options(settings: Settings) -> Mapping[str, int]:
         "grpc.max_metadata_size": MAX_METADATA_BYTES,
         # Several servers share a port only on purpose; otherwise a second one is an error, not a surprise.
         "grpc.so_reuseport": int(settings.grpc_processes > 1),
-        # Beyond its own default of 1000 calls not yet looked at, gRPC resets some (callers see CANCELLED);
-        # they are to come through and be told RESOURCE_EXHAUSTED.
+        # Calls not yet looked at. A burst is to come through and be told RESOURCE_EXHAUSTED, but calls may
+        # come faster than Python can refuse them: were all let in, each would be looked at only after its
+        # caller had given up, and none be answered. Beyond so many gRPC itself ends calls at once: CANCELLED.
         "grpc.server.max_pending_requests": MAX_PENDING_CALLS,
         "grpc.server.max_pending_requests_hard_limit": MAX_PENDING_CALLS,
         # A caller whose machine died is noticed; one that pings every 10 s is welcome.
         "grpc.keepalive_time_ms": 30_000,
         "grpc.keepalive_timeout_ms": 10_000,
         "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+        "grpc.keepalive_permit_without_calls": 1,  # else gRPC closes an idle connection at its third ping
     }

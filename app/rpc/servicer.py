@@ -9,22 +9,22 @@ import grpc.aio
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
-from app.domain.validation import check_account_id, check_command
-from app.rpc import messages
+from app.domain.validation import check_account_id, check_command, check_ids
+from app.rpc import messages, pot_messages
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen import balance_pb2_grpc
-from app.services.queries import Queries
-from app.services.submission import DEFAULT_TIMEOUT_MS, CommandBus
+from app.services.submission import DEFAULT_TIMEOUT_MS, FrontEnd
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
-    """Raises what `app.rpc.errors` knows; a method left out here answers UNIMPLEMENTED."""
+    """Raises what `app.rpc.errors` knows."""
 
-    def __init__(self, bus: CommandBus, queries: Queries) -> None:
-        self._bus = bus
-        self._queries = queries
+    def __init__(self, front_end: FrontEnd) -> None:
+        self._bus = front_end.bus
+        self._queries = front_end.queries
+        self._lookups = front_end.lookups
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Context) -> pb.GetBalanceResponse:
         check_account_id("account_id", request.account_id)
@@ -70,6 +70,40 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
     ) -> pb.ProcessCashOutResponse:
         answer = await self._execute(messages.cash_out(request), request.idempotency_key, context)
         return messages.cash_out_response(answer)
+
+    async def RecordContribution(
+        self, request: pb.RecordContributionRequest, context: Context
+    ) -> pb.RecordContributionResponse:
+        answer = await self._execute(pot_messages.contribution(request), request.idempotency_key, context)
+        return pot_messages.contribution_response(answer)
+
+    async def SettlePot(self, request: pb.SettlePotRequest, context: Context) -> pb.SettlePotResponse:
+        answer = await self._execute(pot_messages.settlement(request), request.idempotency_key, context)
+        return pot_messages.settlement_response(answer)
+
+    async def CancelPot(self, request: pb.CancelPotRequest, context: Context) -> pb.CancelPotResponse:
+        answer = await self._execute(pot_messages.cancellation(request), "", context)
+        return pot_messages.cancellation_response(answer)
+
+    async def GetPot(self, request: pb.GetPotRequest, _context: Context) -> pb.GetPotResponse:
+        check_ids(table_id=request.table_id, hand_id=request.hand_id)
+        return pot_messages.pot_response(await self._lookups.pot(request.table_id, request.hand_id))
+
+    async def GetTable(self, request: pb.GetTableRequest, _context: Context) -> pb.GetTableResponse:
+        check_ids(table_id=request.table_id)
+        return pot_messages.table_response(await self._lookups.table(request.table_id))
+
+    async def GetReservation(
+        self, request: pb.GetReservationRequest, _context: Context
+    ) -> pb.GetReservationResponse:
+        check_ids(reservation_id=request.reservation_id)
+        return pot_messages.reservation_response(await self._lookups.reservation(request.reservation_id))
+
+    async def ListReservations(
+        self, request: pb.ListReservationsRequest, _context: Context
+    ) -> pb.ListReservationsResponse:
+        check_account_id("account_id", request.account_id)
+        return pot_messages.reservations_response(await self._lookups.reservations(request.account_id))
 
     async def _execute(self, command: Command, key: str, context: Context) -> Answer:
         check_command(command, key)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from app.domain.accounts import Account, Posting
-from app.domain.ledger import RECORD_VERSION
-from app.domain.records import RefusalRecord
+from app.domain.ledger import VERSION_FIELD
+from app.domain.pots import Pot, PotKey
+from app.domain.records import AnswerRecord, RefusalRecord
 from app.domain.requests import RefusalKey, Request
 from app.domain.reservations import Reservation
 from app.domain.state import Decision, State
@@ -15,7 +16,7 @@ from app.domain.state import Decision, State
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A command that is parked until ops look at it. Times in ms since the epoch, `amount` in chips."""
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     dead_letter_id: str
     partition: int
     lane: str
@@ -43,11 +44,20 @@ class AccountChange:
 
 
 @dataclass(slots=True)
+class PotChange:
+    """A pot before and after the unit. `before` None means it is opened here."""
+
+    before: Pot | None
+    after: Pot
+
+
+@dataclass(slots=True)
 class Changes:
     """Records to write, each once, in its last form; ledger links in their order.
 
     `made` are the reservations that must not exist yet. `in_play` are increments by (table, account);
-    `in_play_before` what a decision relied on, compared by the commit.
+    `in_play_before` what a decision relied on, compared by the commit. `answers` are permanent records that
+    must not exist yet, by the id of their request.
     """
 
     accounts: dict[str, AccountChange] = field(default_factory=dict)
@@ -57,21 +67,26 @@ class Changes:
     refusals: dict[RefusalKey, RefusalRecord] = field(default_factory=dict)
     in_play: dict[tuple[str, str], int] = field(default_factory=dict)
     in_play_before: dict[tuple[str, str], int] = field(default_factory=dict)
+    pots: dict[PotKey, PotChange] = field(default_factory=dict)
+    answers: dict[str, AnswerRecord] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
     def add(self, state: State, request: Request, decision: Decision) -> None:
         """Take in one decision; call before the state applies it."""
-        if decision.account is not None:
-            self._add_account(state, decision.account)
+        for effect in decision.accounts:
+            self._add_account(state, effect.account)
+            self.postings.extend((posting, decision.fingerprint) for posting in effect.postings)
         for reservation in decision.reservations:
             if state.reservations.get(reservation.reservation_id) is None:
                 self.made.add(reservation.reservation_id)
             self.reservations[reservation.reservation_id] = reservation
-        if decision.posting is not None:
-            self.postings.append((decision.posting, decision.fingerprint))
+        if decision.pot is not None:
+            self._add_pot(state, decision.pot)
+        if decision.record is not None:
+            self.answers[request.record_id] = decision.record
         if decision.refusal is not None:
             self.refusals[request.refusal_key] = decision.refusal
-        for change in decision.foreign:
+        for change in decision.tables:
             seat = (change.table_id, change.account_id)
             self.in_play[seat] = self.in_play.get(seat, 0) + change.amount
             if seat in state.in_play:
@@ -82,5 +97,12 @@ class Changes:
         if change is None:
             before = state.accounts.get(after.account_id)
             self.accounts[after.account_id] = AccountChange(before, after)
+        else:
+            change.after = after
+
+    def _add_pot(self, state: State, after: Pot) -> None:
+        change = self.pots.get(after.key)
+        if change is None:
+            self.pots[after.key] = PotChange(state.pots.get(after.key), after)
         else:
             change.after = after

@@ -1,11 +1,10 @@
-"""What has happened on an account: its transactions, its ledger and its held reservations, to read."""
+"""What has happened on an account: its transactions and its ledger, to read."""
 
 from typing import Protocol
 
 import msgspec
 
 from app.domain.ledger import LedgerEntry
-from app.domain.reservations import Reservation
 
 
 class Transactions(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +48,6 @@ class History(Protocol):
         self, account_id: str, *, since: int | None = None, until: int | None = None, limit: int
     ) -> LedgerWindow | None:
         """The account's ledger from `since` to `until` (ms since the epoch, both inclusive)."""
-        ...
-
-    async def reservations(self, account_id: str) -> list[Reservation] | None:
-        """What is held now, oldest first; a hold past its time counts for nothing and is not shown."""
         ...
 
     async def transaction(self, transaction_id: str) -> LedgerEntry | None:

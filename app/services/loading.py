@@ -2,7 +2,18 @@
 
 from collections.abc import Iterable
 
-from app.domain.commands import AccountCommand, CashOut, Commit, ReservationCommand
+from app.domain.commands import (
+    AccountCommand,
+    CashOut,
+    Commit,
+    RecordContribution,
+    ReservationCommand,
+    Reserve,
+    SettlePot,
+    TableCommand,
+    Withdraw,
+)
+from app.domain.identifiers import house_of
 from app.domain.policy import Policy
 from app.domain.requests import Request
 from app.domain.reservations import past_holds
@@ -15,7 +26,7 @@ def load(store: Store, requests: list[Request], policy: Policy, not_before: int)
     than `not_before`, so that holds past their time are past it here too.
 
     Usually one read. A second follows for what only the first can name: the account of a reservation, the
-    ledger entry of a replay, the records of holds past their time.
+    ledger entry of a replay, the records of holds past their time where the command ends them.
     """
     state = State()
     wanted = first_wanted(requests, policy)
@@ -34,12 +45,32 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
             wanted.reservations.add(command.reservation_id)
         elif isinstance(command, AccountCommand):
             wanted.accounts.add(command.account_id)
+        elif isinstance(command, TableCommand):
+            wanted.pots.add(command.pot_key)
+            wanted.accounts.update(_accounts_of_pot(request))
         if command.keyed:
             wanted.refusals.add(request.refusal_key)
-            (wanted.reservations if request.is_reserve else wanted.transactions).add(request.record_id)
-        if policy.enforce_table_bank and isinstance(command, CashOut):
+            _permanent(wanted, request).add(request.record_id)
+        if policy.enforce_table_bank and isinstance(command, CashOut | RecordContribution):
             wanted.seats.add((command.table_id, command.account_id))
     return wanted
+
+
+def _permanent(wanted: Wanted, request: Request) -> set[str]:
+    """Where the permanent record of a keyed command is kept."""
+    if request.is_reserve:
+        return wanted.reservations
+    return wanted.answers if request.is_on_pot else wanted.transactions
+
+
+def _accounts_of_pot(request: Request) -> set[str]:
+    """The accounts that a command on a pot looks at or pays."""
+    command = request.command
+    if isinstance(command, RecordContribution):
+        return {command.account_id}
+    if isinstance(command, SettlePot):
+        return {house_of(request.partition), *(winner.account_id for winner in command.winners)}
+    return set()
 
 
 def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy) -> Wanted:
@@ -52,17 +83,20 @@ def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy
                 wanted.accounts.add(reservation.account_id)
                 if policy.enforce_table_bank and isinstance(command, Commit):
                     wanted.seats.add((reservation.table_id, reservation.account_id))
-        elif command.keyed and not request.is_reserve:
-            record = state.transactions[request.record_id]
-            if record is not None:
-                wanted.entries.add((record.account_id, record.seq))
-    for holds in state.holds.values():
-        wanted.reservations.update(past_holds(holds, now))
+        elif record := state.transactions.get(request.record_id) if command.keyed else None:
+            wanted.entries.add((record.account_id, record.seq))
+    for account_id in {account_of(request, state) for request in requests if _sweeps(request)}:
+        wanted.reservations.update(past_holds(state.holds.get(account_id, {}), now))
     wanted.accounts -= state.accounts.keys()
     wanted.reservations -= state.reservations.keys()
     wanted.entries -= state.entries.keys()
     wanted.seats -= state.in_play.keys()
     return wanted
+
+
+def _sweeps(request: Request) -> bool:
+    """True for a command that ends the past holds it passes over: one that looks at what is available."""
+    return isinstance(request.command, ReservationCommand | Reserve | Withdraw)
 
 
 def account_of(request: Request, state: State) -> str:

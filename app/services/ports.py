@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.domain.pots import PotKey
 from app.domain.requests import RefusalKey
 from app.domain.state import State
 from app.services.changes import Changes
@@ -19,16 +20,11 @@ class Wanted:
     refusals: set[RefusalKey] = field(default_factory=set)
     entries: set[tuple[str, int]] = field(default_factory=set)
     seats: set[tuple[str, str]] = field(default_factory=set)
+    pots: set[PotKey] = field(default_factory=set)
+    answers: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(
-            self.accounts
-            or self.reservations
-            or self.transactions
-            or self.refusals
-            or self.entries
-            or self.seats
-        )
+        return any(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(slots=True)

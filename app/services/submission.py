@@ -7,6 +7,7 @@ from typing import Protocol
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
 from app.services.history import History
+from app.services.lookups import Lookups
 from app.services.queries import Queries
 
 DEFAULT_TIMEOUT_MS = 5_000
@@ -35,4 +36,5 @@ class FrontEnd:
     bus: CommandBus
     queries: Queries
     history: History
+    lookups: Lookups
     close: Callable[[], Awaitable[None]]

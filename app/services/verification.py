@@ -21,6 +21,7 @@ from app.domain.ledger import (
     entry_id,
     unseal,
 )
+from app.domain.pots import ACTIVE, SETTLED, Pot
 from app.domain.records import TransactionRecord
 from app.domain.reservations import HELD, Hold, Reservation
 
@@ -55,6 +56,9 @@ class What(StrEnum):
     HOLD_MISSING = "HOLD_MISSING"
     RESERVED_DIFFERS = "RESERVED_DIFFERS"
     TOTAL_DIFFERS = "TOTAL_DIFFERS"
+    POT_UNREADABLE = "POT_UNREADABLE"
+    POT_DIFFERS = "POT_DIFFERS"
+    POT_MISSING = "POT_MISSING"
     EXPIRY_DIFFERS = "EXPIRY_DIFFERS"
     INDEX_DIFFERS = "INDEX_DIFFERS"
 
@@ -258,14 +262,38 @@ def check_held(reservation: Reservation, *, is_held: bool, where: str) -> Findin
     return differing(What.HOLD_MISSING, where, held, None, reservation.account_id)
 
 
+def check_pot(pot: Pot, where: str) -> Finding | None:
+    """A pot's record adds up: its seats, its entries, and what was paid out of it."""
+    put_in = sum(each.amount for each in pot.contributions)
+    moved = sum(entry.amount for entry in pot.entries)
+    paid = sum(result.amount for result in pot.results) + pot.rake_amount
+    expected = pot.total if pot.status == SETTLED else 0
+    return (
+        differing(What.POT_DIFFERS, f"{where} total", put_in, pot.total)
+        or differing(What.POT_DIFFERS, f"{where} entries", pot.chips, moved)
+        or differing(What.POT_DIFFERS, f"{where} results", expected, paid)
+    )
+
+
+def check_active(pot: Pot | None, listed: Value, start: Value, where: str) -> Finding | None:
+    """An active pot is listed with its chips at its table and with its start in the index; no other is."""
+    active = pot if pot and pot.status == ACTIVE else None
+    chips, begun = (active.chips, active.created_at) if active else (None, None)
+    return differing(What.POT_MISSING, f"{where} chips", chips, listed) or differing(
+        What.POT_MISSING, f"{where} start", begun, start
+    )
+
+
 Tally = Mapping[str, int]
 """Sums and counts under the names by which a partition keeps its totals; a missing one is 0."""
 
 ACCOUNTS = "accounts"
 ENTRIES = "entries"
 BALANCES = f"{CURRENCY}|balances"
+HOUSE = f"{CURRENCY}|house"
 HELD_CHIPS = f"{CURRENCY}|held"
 IN_PLAY = f"{CURRENCY}|inPlay"
+IN_POTS = f"{CURRENCY}|inPots"
 
 
 def sum_of(kind: TransactionType) -> str:
@@ -276,7 +304,7 @@ def sum_of(kind: TransactionType) -> str:
 OF_LEDGERS = frozenset({ENTRIES, *map(sum_of, TransactionType)})
 """The totals that are recomputed from ledger entries."""
 
-TOTALS = (ACCOUNTS, BALANCES, HELD_CHIPS, IN_PLAY, *sorted(OF_LEDGERS))
+TOTALS = (ACCOUNTS, BALANCES, HOUSE, HELD_CHIPS, IN_PLAY, IN_POTS, *sorted(OF_LEDGERS))
 """The totals that are recomputed at all."""
 
 
@@ -286,10 +314,12 @@ def check_total(name: str, tally: Tally, totals: Mapping[str, str], where: str) 
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The supply equation, in chips: accounts + in play - table deficits = deposits - withdrawals.
+    """The supply equation (DESIGN 1 and 7), in chips:
+    accounts + in play - table deficits + in pots + house = deposits - withdrawals.
 
-    `table_deficits` are chips that left tables without having been brought there (TABLE_BANK=observe), so
-    that `in_play` counts only what players really have on tables. `difference` is left side minus right.
+    `accounts` are the players', `house` is what the rake has made. `table_deficits` are chips that left
+    tables without having been brought there (TABLE_BANK=observe), so that `in_play` counts only what players
+    really have on tables. `difference` is left side minus right.
     """
 
     deposits: int
@@ -297,21 +327,31 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     accounts: int
     in_play: int
     table_deficits: int
+    in_pots: int
+    house: int
     difference: int
+
+    @property
+    def present(self) -> int:
+        """The chips that are there."""
+        return self.accounts + self.in_play - self.table_deficits + self.in_pots + self.house
 
 
 def supply_of(tally: Tally, table_deficits: int) -> Supply:
     """The supply equation with the numbers of a tally of the whole store."""
     deposits = sum(tally.get(sum_of(kind), 0) for kind in SOURCES)
     withdrawals = -tally.get(sum_of(TransactionType.WITHDRAW), 0)
-    accounts, in_play = tally.get(BALANCES, 0), tally.get(IN_PLAY, 0)
+    accounts, house = tally.get(BALANCES, 0), tally.get(HOUSE, 0)
+    in_play, in_pots = tally.get(IN_PLAY, 0), tally.get(IN_POTS, 0)
     return Supply(
         deposits=deposits,
         withdrawals=withdrawals,
         accounts=accounts,
         in_play=in_play + table_deficits,
         table_deficits=table_deficits,
-        difference=accounts + in_play - (deposits - withdrawals),
+        in_pots=in_pots,
+        house=house,
+        difference=accounts + in_play + in_pots + house - (deposits - withdrawals),
     )
 
 

@@ -7,13 +7,16 @@ No call is long but a partition's picture. It must not run in an owner of partit
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from app.domain.identifiers import is_house_id
 from app.services.faults import StoreUnfit
 from app.services.verification import (
     ACCOUNTS,
     BALANCES,
     ENTRIES,
     HELD_CHIPS,
+    HOUSE,
     IN_PLAY,
+    IN_POTS,
     OF_LEDGERS,
     TOTALS,
     Chain,
@@ -30,6 +33,7 @@ from app.services.verification import (
 from app.storage import keys
 from app.storage.fitness import LAYOUT_VERSION, Caller
 from app.storage.pictures import Picture, Records, take_picture, totals_of, whole
+from app.storage.pot_checks import Pots
 from app.storage.references import References
 from app.storage.walking import LedgerWalker, Walk
 
@@ -62,6 +66,7 @@ class Auditor:
         self._findings = Findings()
         self._walker = LedgerWalker(records, self._findings, self._count_entries)
         self._references = References(records, self._findings)
+        self._pots = Pots(records, self._findings)
         self._tables: dict[int, set[str]] = defaultdict(set)
         self._broken: set[str] = set()
         self._beside_totals: Counter[str] = Counter()
@@ -74,6 +79,7 @@ class Auditor:
         for partition in range(self._partitions):
             self.audit_partition(partition)
         self._references.check_transactions(self._broken, self._count_transactions)
+        self._pots.check_all()
         reservations = self._references.check_reservations()
         totals = self._totals()
         # What each partition's records had beside its totals, at its own moment, is carried to the one moment
@@ -104,6 +110,7 @@ class Auditor:
         self._walker.follow(walks)
         self._broken.update(walk.account.account_id for walk in walks if not walk.intact)
         self._references.check_holds(partition, picture)
+        self._pots.check_listed(partition, picture)
         self._compare_totals(partition, picture, walks)
         self._accounts += len(picture.accounts)
         self._table_deficits -= sum(chips for chips in picture.seats if chips < 0)
@@ -126,7 +133,8 @@ class Auditor:
         while True:
             known = self._tables[partition].copy()
             picture = take_picture(self._records, partition, known)
-            if sum(picture.seats) == _number(picture.totals, IN_PLAY):
+            listed = (sum(picture.seats), sum(picture.pots.values()))
+            if listed == (_number(picture.totals, IN_PLAY), _number(picture.totals, IN_POTS)):
                 return picture
             self._find_tables()
             if self._tables[partition] == known:
@@ -161,10 +169,12 @@ def _tally(picture: Picture, walks: list[Walk]) -> Counter[str]:
             ACCOUNTS: len(picture.accounts) + len(picture.unreadable),
             HELD_CHIPS: sum(map(picture.held, picture.accounts)),
             IN_PLAY: sum(picture.seats),
+            IN_POTS: sum(picture.pots.values()),
         }
     )
     for walk in walks:
-        tally[BALANCES] += walk.chain.balance if walk.intact else walk.account.balance
+        balances = HOUSE if is_house_id(walk.account.account_id) else BALANCES
+        tally[balances] += walk.chain.balance if walk.intact else walk.account.balance
         tally[ENTRIES] += walk.places.total()
         for kind, chips in walk.sums.items():
             tally[sum_of(kind)] += chips
@@ -175,7 +185,7 @@ def _doubtful(picture: Picture, walks: list[Walk]) -> set[str]:
     """The totals that cannot be recomputed, since records they are made of are known to be wrong."""
     doubtful: set[str] = set()
     if picture.unreadable:
-        doubtful |= {BALANCES, HELD_CHIPS, *OF_LEDGERS}
+        doubtful |= {BALANCES, HOUSE, HELD_CHIPS, *OF_LEDGERS}
     if not all(walk.intact for walk in walks):
         doubtful |= OF_LEDGERS
     if any(picture.held(account_id) != account.reserved for account_id, account in picture.accounts.items()):

@@ -7,9 +7,11 @@ import msgspec
 
 from app.domain.accounts import Account
 from app.domain.ledger import RECORD_VERSION
-from app.domain.records import RefusalRecord, TransactionRecord
+from app.domain.pots import Pot
+from app.domain.records import AnswerRecord, RefusalRecord, TransactionRecord
 from app.domain.reservations import Hold, Reservation
 from app.services.faults import StoreRefused
+from app.storage import keys
 
 ACCOUNT_FIELDS = (
     "balance",
@@ -25,12 +27,14 @@ ACCOUNT_FIELDS = (
     "updatedAt",
 )
 
-R = TypeVar("R", Reservation, TransactionRecord, RefusalRecord)
+R = TypeVar("R", Reservation, TransactionRecord, RefusalRecord, AnswerRecord, Pot)
 
 _encode = msgspec.json.Encoder().encode
 _decode_reservation = msgspec.json.Decoder(Reservation).decode
 _decode_transaction = msgspec.json.Decoder(TransactionRecord).decode
 _decode_refusal = msgspec.json.Decoder(RefusalRecord).decode
+_decode_answer = msgspec.json.Decoder(AnswerRecord).decode
+_decode_pot = msgspec.json.Decoder(Pot).decode
 
 
 def encode(record: msgspec.Struct) -> str:
@@ -103,6 +107,21 @@ def holds(pairs: list[bytes]) -> dict[str, Hold]:
     return found
 
 
+def in_play(pairs: list[bytes]) -> dict[str, int]:
+    """Chips by account, of an HGETALL of a table."""
+    return _chips(pairs, keys.IN_PLAY)
+
+
+def in_pots(pairs: list[bytes]) -> dict[str, int]:
+    """Chips by hand, of an HGETALL of a table."""
+    return _chips(pairs, keys.IN_POT)
+
+
+def _chips(pairs: list[bytes], prefix: str) -> dict[str, int]:
+    fields = ((field.decode(), chips) for field, chips in zip(pairs[::2], pairs[1::2], strict=True))
+    return {field.removeprefix(prefix): int(chips) for field, chips in fields if field.startswith(prefix)}
+
+
 def reservation(raw: bytes | None) -> Reservation | None:
     """The reservation of a GET."""
     return _known(_decode_reservation, raw, "reservation")
@@ -116,6 +135,16 @@ def transaction(raw: bytes | None) -> TransactionRecord | None:
 def refusal(raw: bytes | None) -> RefusalRecord | None:
     """The sticking outcome of a GET."""
     return _known(_decode_refusal, raw, "outcome")
+
+
+def answer(raw: bytes | None) -> AnswerRecord | None:
+    """The kept answer of a GET."""
+    return _known(_decode_answer, raw, "answer")
+
+
+def pot(raw: bytes | None) -> Pot | None:
+    """The pot of an HGET of `record`."""
+    return _known(_decode_pot, raw, "pot")
 
 
 def _known(decode: Callable[[bytes], R], raw: bytes | None, what: str) -> R | None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.ledger import BrokenChain, LedgerEntry, unseal
-from app.domain.reservations import Reservation
 from app.services.faults import StoreRefused, StoreUnavailable, Unavailable
 from app.services.history import LedgerWindow, Link, Transactions
 from app.storage import codec, keys
@@ -83,27 +82,6 @@ class StoreHistory:
             total=max(end - begin, 0),
             latest_checksum=ledger.checksum,
         )
-
-    async def reservations(self, account_id: str) -> list[Reservation] | None:
-        """See History."""
-        partition = partition_of(account_id, self._partitions)
-        ids: set[str] = set()
-        while True:
-            plan = Plan()
-            plan.read("EXISTS", keys.account(partition, account_id))
-            plan.read("HGETALL", keys.holds(partition, account_id))
-            for reservation_id in ids:
-                plan.read("GET", keys.reservation(partition, reservation_id))
-            now, (exists, pairs, *records) = await self._read(plan)
-            if not exists:
-                return None
-            holds = codec.holds(pairs)
-            if not holds.keys() <= ids:
-                ids |= holds.keys()  # their records are to be of the same moment as the holds
-                continue
-            found = [codec.reservation(raw) for raw in records]
-            held = [each for each in found if each and each.reservation_id in holds and not each.is_past(now)]
-            return sorted(held, key=lambda reservation: (reservation.created_at, reservation.reservation_id))
 
     async def transaction(self, transaction_id: str) -> LedgerEntry | None:
         """See History."""

@@ -9,6 +9,7 @@ WORKERS = "balance:workers"
 TRANSACTIONS = "balance:transactions:{"
 RESERVATIONS = "balance:reservations:{"
 TABLES = "balance:tables:{"
+POTS = "balance:pots:{"
 """How the names of all records of a kind begin, and of nothing else."""
 
 SEGMENT_LENGTH = 1_024
@@ -61,6 +62,10 @@ def refusal(partition: int, operation: str, aggregate_id: str, hashed_key: str) 
     return f"balance:transactions:idempotency:{{{partition:03d}}}|{operation}|{aggregate_id}|{hashed_key}"
 
 
+def answer(partition: int, record_id: str) -> str:
+    return f"balance:transactions:answers:{{{partition:03d}}}|{record_id}"
+
+
 def reservation(partition: int, reservation_id: str) -> str:
     return f"balance:reservations:{{{partition:03d}}}|{reservation_id}"
 
@@ -78,9 +83,33 @@ def table(partition: int, table_id: str) -> str:
     return f"balance:tables:{{{partition:03d}}}|{table_id}"
 
 
+IN_PLAY = "a|"
+IN_POT = "p|"
+"""How the fields of a table's hash begin."""
+
+
 def in_play_field(account_id: str) -> str:
     """The field of a table's hash that counts what the account has in play there."""
-    return f"a|{account_id}"
+    return IN_PLAY + account_id
+
+
+def pot_field(hand_id: str) -> str:
+    """The field of a table's hash that says what lies in the active pot of the hand."""
+    return IN_POT + hand_id
+
+
+def pot(partition: int, table_id: str, hand_id: str) -> str:
+    return f"balance:pots:{{{partition:03d}}}|{pot_member(table_id, hand_id)}"
+
+
+def pot_member(table_id: str, hand_id: str) -> str:
+    """A pot in the index of active ones."""
+    return f"{table_id}|{hand_id}"
+
+
+@cache
+def active_pots(partition: int) -> str:
+    return f"balance:pots:active:{{{partition:03d}}}"
 
 
 @cache

@@ -77,6 +77,13 @@ class Loader:
         for refusal_key in wanted.refusals:
             key = keys.refusal(*refusal_key)
             reading.want(partial(_put, state.refusals, refusal_key, codec.refusal), "GET", key)
+        for record_id in wanted.answers:
+            key = keys.answer(partition_in(record_id) or 0, record_id)
+            reading.want(partial(_put, state.answers, record_id, codec.answer), "GET", key)
+        for table_id, hand_id in wanted.pots:
+            key = keys.pot(partition_of(table_id, self._partitions), table_id, hand_id)
+            put = partial(_put, state.pots, (table_id, hand_id), codec.pot)
+            reading.want(put, "HGET", key, "record")
         for table_id, account_id in wanted.seats:
             key = keys.table(partition_of(table_id, self._partitions), table_id)
             put = partial(_put, state.in_play, (table_id, account_id), _whole)

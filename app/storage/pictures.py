@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.domain.accounts import Account
 from app.domain.reservations import Hold
@@ -32,7 +32,8 @@ class Picture:
     """One partition at one moment. Chips; `expiry` is ms since the epoch by reservation.
 
     `holds` are by account and reservation, as kept. `unreadable` says why an account cannot be read.
-    `seats` are the chips of each account on each table, negative ones too.
+    `seats` are the chips of each account on each table, negative ones too, `pots` those in active pots, by
+    table and hand as one name, `starts` what the index of active pots has under such names.
     """
 
     totals: dict[str, str]
@@ -41,6 +42,8 @@ class Picture:
     holds: dict[str, dict[str, bytes]]
     expiry: dict[str, int]
     seats: list[int]
+    pots: dict[str, int]
+    starts: dict[str, int]
 
     def held(self, account_id: str) -> int:
         """The sum of the account's holds."""
@@ -53,21 +56,24 @@ def take_picture(records: Records, partition: int, table_ids: Iterable[str]) -> 
     It is one call, which keeps the server from all else for about 10 microseconds an account.
     """
     account_ids: list[str] = []
-    tables = [keys.table(partition, table_id) for table_id in table_ids]
+    table_ids = list(table_ids)
     while True:
         plan = Plan()
         plan.read("SMEMBERS", keys.account_ids(partition))
         plan.read("HGETALL", keys.totals(partition))
         plan.read("ZRANGE", keys.reservation_expiry(partition), 0, -1, "WITHSCORES")
-        for table in tables:
-            plan.read("HGETALL", table)
+        plan.read("ZRANGE", keys.active_pots(partition), 0, -1, "WITHSCORES")
+        for table_id in table_ids:
+            plan.read("HGETALL", keys.table(partition, table_id))
         for account_id in account_ids:
             plan.read("HMGET", keys.account(partition, account_id), *codec.ACCOUNT_FIELDS)
             plan.read("HGETALL", keys.holds(partition, account_id))
-        (ids, totals, expiry, *others) = records.read(plan)[1]
+        (ids, totals, expiry, active, *others) = records.read(plan)[1]
         present = sorted(member.decode(errors="replace") for member in ids)
         if present == account_ids:
-            return _picture(account_ids, totals, expiry, others[: len(tables)], others[len(tables) :])
+            indexes = _Indexes(_texts(totals), _scores(expiry), _scores(active))
+            tables = dict(zip(table_ids, others, strict=False))
+            return _picture(account_ids, indexes, tables, others[len(tables) :])
         account_ids = present  # an account was opened in between: soon no other will be
 
 
@@ -95,12 +101,14 @@ def whole(text: str | bytes) -> int | None:
         return None
 
 
+class _Indexes(NamedTuple):
+    totals: dict[str, str]
+    expiry: dict[str, int]
+    active_pots: dict[str, int]
+
+
 def _picture(
-    account_ids: list[str],
-    totals: list[bytes],
-    expiry: list[bytes],
-    tables: list[list[bytes]],
-    pairs: list[Reply],
+    account_ids: list[str], indexes: _Indexes, tables: dict[str, list[bytes]], pairs: list[Reply]
 ) -> Picture:
     accounts, unreadable = {}, {}
     for account_id, fields in zip(account_ids, pairs[::2], strict=True):
@@ -113,8 +121,9 @@ def _picture(
                 unreadable[account_id] = "it is not there"
             else:
                 accounts[account_id] = account
+    seats, pots = _chips(tables)
     return Picture(
-        totals=_texts(totals),
+        totals=indexes.totals,
         accounts=accounts,
         unreadable=unreadable,
         holds={
@@ -122,12 +131,27 @@ def _picture(
             for account_id, held in zip(account_ids, pairs[1::2], strict=True)
             if held
         },
-        expiry={
-            member.decode(): whole(score) or 0
-            for member, score in zip(expiry[::2], expiry[1::2], strict=True)
-        },
-        seats=[whole(chips) or 0 for table in tables for chips in table[1::2]],
+        expiry=indexes.expiry,
+        seats=seats,
+        pots=pots,
+        starts=indexes.active_pots,
     )
+
+
+def _chips(tables: dict[str, list[bytes]]) -> tuple[list[int], dict[str, int]]:
+    """The chips of seats, and of pots by name. What cannot be read counts as none."""
+    seats, pots = [], {}
+    for table_id, pairs in tables.items():
+        for field, text in _texts(pairs).items():
+            if field.startswith(keys.IN_POT):
+                pots[keys.pot_member(table_id, field.removeprefix(keys.IN_POT))] = whole(text) or 0
+            else:
+                seats.append(whole(text) or 0)
+    return seats, pots
+
+
+def _scores(pairs: list[bytes]) -> dict[str, int]:
+    return {member: whole(score) or 0 for member, score in _texts(pairs).items()}
 
 
 def _texts(pairs: list[bytes]) -> dict[str, str]:

@@ -5,16 +5,18 @@ from collections import defaultdict
 import msgspec
 
 from app.domain.amounts import CURRENCY
-from app.domain.identifiers import partition_of
+from app.domain.identifiers import is_house_id, partition_in, partition_of
 from app.domain.outcomes import Answer, Outcome
+from app.domain.pots import ACTIVE
 from app.domain.records import TransactionRecord
 from app.domain.reservations import COMMITTED, HELD, Reservation
-from app.services.changes import AccountChange, Changes
+from app.services.changes import AccountChange, Changes, PotChange
 from app.services.work import Delivery, Work
 from app.storage import codec, keys
 from app.storage.plan import Plan
 
 RESERVATION_KEPT_MS = 30 * 86_400_000
+POT_KEPT_SECONDS = 30 * 86_400
 EVENTS_KEPT_MS = 7 * 86_400_000
 RESULTS_KEPT_SECONDS = 60
 RESULTS_LENGTH = 10_000
@@ -46,6 +48,12 @@ class Writing:
         self._postings(changes)
         for reservation_id, reservation in changes.reservations.items():
             self._reservation(reservation, made=reservation_id in changes.made)
+        for pot_change in changes.pots.values():
+            self._pot(pot_change)
+        for record_id, record in changes.answers.items():
+            key = keys.answer(partition_in(record_id) or 0, record_id)
+            self.plan.expect_absent(key)
+            self.plan.write("SET", key, codec.encode(record))
         for refusal_key, refusal in changes.refusals.items():
             key = keys.refusal(*refusal_key)
             if refusal.answer.outcome is Outcome.DEAD_LETTERED:
@@ -97,7 +105,8 @@ class Writing:
         if before is None:
             self.plan.write("SADD", keys.account_ids(partition), after.account_id)
             self._totals[partition, "accounts"] += 1
-        self._count(partition, "balances", after.balance - (before.balance if before else 0))
+        balances = "house" if is_house_id(after.account_id) else "balances"
+        self._count(partition, balances, after.balance - (before.balance if before else 0))
         self._count(partition, "held", after.reserved - (before.reserved if before else 0))
 
     def _postings(self, changes: Changes) -> None:
@@ -142,12 +151,31 @@ class Writing:
             self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
             self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)
 
+    def _pot(self, change: PotChange) -> None:
+        before, after = change.before, change.after
+        table_id, hand_id = after.key
+        partition = partition_of(table_id, self._partitions)
+        key, member = keys.pot(partition, table_id, hand_id), keys.pot_member(table_id, hand_id)
+        self.plan.expect(key, "version", str(before.version) if before else "")
+        self.plan.write("HSET", key, "version", after.version, "record", codec.encode(after))
+        table, field = keys.table(partition, table_id), keys.pot_field(hand_id)
+        if after.status == ACTIVE:
+            self.plan.write("HSET", table, field, after.chips)
+            if before is None:
+                self.plan.write("ZADD", keys.active_pots(partition), after.created_at, member)
+        else:
+            self.plan.write("EXPIRE", key, POT_KEPT_SECONDS)
+            self.plan.write("HDEL", table, field)
+            self.plan.write("ZREM", keys.active_pots(partition), member)
+            self._event(partition, f"POT_{after.status}", member)
+        self._count(partition, "inPots", after.chips - (before.chips if before else 0))
+
     def _in_play(self, table_id: str, account_id: str, amount: int, before: int | None) -> None:
         partition = partition_of(table_id, self._partitions)
         key, field = keys.table(partition, table_id), keys.in_play_field(account_id)
         if before is not None:
             self.plan.expect_count(key, field, before)
-        self.plan.write("HINCRBY", key, field, str(amount))
+        self.plan.write("HCOUNT", key, field, str(amount))
         self._count(partition, "inPlay", amount)
 
     def _event(self, partition: int, kind: str, subject: str) -> None:

@@ -42,7 +42,7 @@ def decided(store: Store, *orders: tuple[Command, str], partition: int = 1) -> C
     for request in requests:
         decision = decide(state, request, now, policy)
         changes.add(state, request, decision)
-        state.apply(decision, request.refusal_key)
+        state.apply(decision, request)
     return changes
 
 

@@ -16,27 +16,33 @@ import msgspec
 import pytest
 
 from app.domain.commands import (
+    CancelPot,
     CashOut,
     Commit,
     Deposit,
     EnsureAccount,
     ExpireReservation,
     Payout,
+    RecordContribution,
     Release,
     Reserve,
+    SettlePot,
+    Winner,
     Withdraw,
 )
 from app.domain.identifiers import derive_id
 from app.domain.outcomes import Answer
-from tests.support.callers import Caller
+from tests.support.callers import Caller, Dealer
 from tests.support.faults import WRITES, FaultPlan, Kind, Step, possible
 from tests.support.harness import Ask, Letter, Order, World, world_of
 from tests.support.playing_fields import Field, TwinField
 from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
+from tests.support.telling import Tell
 
 DAVE, ERIN, NOBODY = named("dave", 3), named("erin", 3), named("nobody", 1)
-ACCOUNTS = (ALICE, ANNA, BOB, CAROL, DAVE, ERIN, NOBODY)
+FAY, GUS, TABLE = named("fay", 0), named("gus", 1), named("table", 2)
+ACCOUNTS = (ALICE, ANNA, BOB, CAROL, DAVE, ERIN, FAY, GUS, NOBODY)
 HOUR = 3_600
 DISTURBED_AFTER_MS = 900
 
@@ -59,17 +65,19 @@ class Evening:
     def __init__(self, world: World) -> None:
         self._world = world
         self._callers = {account_id: Caller(world, account_id) for account_id in ACCOUNTS}
+        self._dealer, self._other_dealer = Dealer(world, TABLE), Dealer(world, TABLE)
 
     @property
     def answers(self) -> list[tuple[Ask, Answer]]:
-        return [answer for caller in self._callers.values() for answer in caller.answers]
+        callers = (*self._callers.values(), self._dealer, self._other_dealer)
+        return [answer for caller in callers for answer in caller.answers]
 
     def run(self, disturbance: Disturbance) -> None:
         """From the first call to the last look."""
         world = self._world
         world.start_job(Order("payouts", list(PAYOUTS.values())), Letter(3, FROM_A_NEWER_RELEASE))
         world.turns.post(DISTURBED_AFTER_MS, partial(disturbance, world))
-        world.run(self._alice(), self._anna(), self._bob(), self._carol(), self._nobody())
+        world.run(self._alice(), self._anna(), self._bob(), self._carol(), self._nobody(), self._hands())
         world.run(*map(self._winner, PAYOUTS))
         world.run(*(caller.look() for caller in self._callers.values()))
 
@@ -120,6 +128,22 @@ class Evening:
         await caller.ask(ExpireReservation(reservation_id=buy_in))
         await caller.ask(Release(reservation_id=buy_in))
 
+    async def _hands(self) -> None:
+        """A hand of Fay and Gus that is settled, one that is cancelled, and what is refused of both."""
+        dealer = self._dealer
+        players = [self._callers[account_id] for account_id in (FAY, GUS)]
+        await asyncio.gather(*(each.ask(EnsureAccount(account_id=each.account_id)) for each in players))
+        await dealer.ask_at_once(Ask(_bet("h1", 1, FAY), "bet 1"), Ask(_bet("h1", 2, GUS), "bet 2"))
+        await asyncio.sleep(1)
+        await dealer.ask(_settle(61), "wrong")
+        await dealer.settle(_settle(60), "settle", {GUS: 57})  # less 5 %
+        await dealer.settle(_settle(60), "settle", {GUS: 57})
+        await dealer.ask_at_once(
+            Ask(_settle(60), "again"), Ask(_bet("h1", 1, FAY), "late"), Ask(_cancel("h1"))
+        )
+        await dealer.ask(_bet("h2", 1, FAY), "only one")
+        await dealer.ask_at_once(Ask(_cancel("h2")), Ask(_cancel("h2")), Ask(_cancel("nothing")))
+
     async def _nobody(self) -> None:
         """An account that does not exist."""
         caller = self._callers[NOBODY]
@@ -128,12 +152,28 @@ class Evening:
             Ask(CashOut(account_id=NOBODY, table_id="t", amount=1), "c"),
             Ask(Reserve(account_id=NOBODY, table_id="t", amount=1), "r"),
         )
+        await self._other_dealer.ask(_bet("h3", 1, NOBODY), "nobody")
         await caller.ask(Commit(reservation_id=derive_id(1, "Reserve", NOBODY, "r")))
 
     async def _winner(self, account_id: str) -> None:
         """Has the payout told once more that the job has queued."""
         answer = await self._callers[account_id].ask(*PAYOUTS[account_id])
         assert answer.replayed
+
+
+def _bet(hand_id: str, seat_id: int, account_id: str) -> RecordContribution:
+    return RecordContribution(
+        table_id=TABLE, hand_id=hand_id, seat_id=seat_id, account_id=account_id, amount=30
+    )
+
+
+def _settle(amount: int) -> SettlePot:
+    winner = Winner(seat_id=2, account_id=GUS, amount=amount)
+    return SettlePot(table_id=TABLE, hand_id="h1", winners=(winner,), folded_seat_ids=(1,))
+
+
+def _cancel(hand_id: str) -> CancelPot:
+    return CancelPot(table_id=TABLE, hand_id=hand_id)
 
 
 EVENINGS: dict[str, Disturbance] = {"replaced": World.replace_worker, "killed": World.kill_worker}
@@ -173,7 +213,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("field", "disturbance", "kind"), cases(), indirect=["field"])
 def test_whatever_becomes_of_a_step_the_promises_hold(
-    field: Field, disturbance: Disturbance, kind: Kind
+    field: Field, disturbance: Disturbance, kind: Kind, tell: Tell
 ) -> None:
     """Given an evening. If one of its steps meets a fault. Expect every call to be answered as without it."""
     undisturbed = FaultPlan()
@@ -187,6 +227,11 @@ def test_whatever_becomes_of_a_step_the_promises_hold(
         except BaseException as failure:
             failure.add_note(f"{fault} at {step}")
             raise
+    steps = undisturbed.steps[kind]
+    tell(
+        f"a fault at every step on the {type(field).__name__}",
+        {"steps": steps, "faults": steps * len(possible(kind))},
+    )
 
 
 def play(field: Field, disturbance: Disturbance, plan: FaultPlan) -> list[object]:

@@ -7,18 +7,22 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 
 import pytest
 
 from app.services.faults import StoreUnavailable, Unavailable
 from app.services.queue import Lane
 from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncCommandLog
+from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from tests.support.grounds import plan_of
+from tests.support.proxy import Fate, proxy
+from tests.support.store import RealStore
 
 WRITES = (b"FCALL", b"XADD", b"XREAD")
 COMMAND = re.compile(rb"^\*\d+\r$", re.MULTILINE)
 STREAM = (1, Lane.BULK)
+WORDS = [b"one", b"two", b"three", b"four", b"five", b"six"]
 
 
 class BreakingServer(socketserver.ThreadingTCPServer):
@@ -117,3 +121,41 @@ def test_a_server_that_does_not_answer_is_looked_for_once(
     with pytest.raises((StoreUnavailable, Unavailable)):
         call("redis://127.0.0.1:1")
     assert tries == [("127.0.0.1", 1)]
+
+
+def echoes(url: str) -> list[object]:
+    """What a worker's connection answers to one word after the other; None where it gives no answer."""
+    backend, answers = ValkeyBackend(url), []
+    for word in WORDS:
+        try:
+            answers.append(backend.call("ECHO", word))
+        except StoreUnavailable:
+            answers.append(None)
+    backend.close()
+    return answers
+
+
+def echoes_to_a_front_end(url: str) -> list[object]:
+    """The same for the connection of a front end."""
+
+    async def scenario() -> list[object]:
+        connection, answers = AsyncConnection(url), []
+        for word in WORDS:
+            try:
+                answers.append(await connection.call("ECHO", word))
+            except StoreUnavailable:
+                answers.append(None)
+        await connection.close()
+        return answers
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ask", [echoes, echoes_to_a_front_end])
+def test_a_doubled_reply_is_never_the_answer_to_something_else(
+    ask: Callable[[str], list[object]], real_store: RealStore
+) -> None:
+    """Given a line on which some replies come twice. Expect the connection to be given up after each."""
+    fates = cycle([Fate.DOUBLED, None])
+    with proxy(real_store.url, lambda name: next(fates) if name == "ECHO" else None) as line:
+        assert ask(line.url) == [WORDS[0], None, WORDS[2], WORDS[3], None, WORDS[5]]

@@ -8,10 +8,9 @@ from typing import TypeVar
 import pytest
 
 from app.domain.accounts import Account, Origin, open_account, post
-from app.domain.commands import Commit, Deposit, EnsureAccount, Reserve
+from app.domain.commands import Deposit, EnsureAccount
 from app.domain.identifiers import derive_id
 from app.domain.ledger import LedgerEntry, Metadata, TransactionType
-from app.domain.policy import Policy
 from app.services.faults import StoreRefused, Unavailable
 from app.storage import codec, history, keys
 from app.storage.backends.valkey_async import AsyncConnection
@@ -165,36 +164,12 @@ def test_a_transaction_is_found_by_its_id_alone(real_store: RealStore) -> None:
     asked(real_store, scenario)
 
 
-def test_only_what_is_held_is_shown(real_store: RealStore) -> None:
-    """Oldest first; not what was committed, nor what is past its time, swept or not."""
-    carrier = Carrier(real_store.backend(), policy=Policy(reservation_timeout_ms=1))
-    reserves = [
-        Reserve(account_id=ANNA, table_id=f"t{n}", amount=n, timeout_seconds=3_600) for n in (1, 2, 3)
-    ]
-    answers = carrier.carry_out(
-        (Deposit(account_id=ANNA, amount=100), "d"),
-        *((command, f"r{command.amount}") for command in reserves),
-        (Reserve(account_id=ANNA, table_id="short", amount=9), "r9"),
-    )
-    carrier.carry_out((Commit(reservation_id=answers[2].reservation_id), ""))
-
-    async def scenario(found: StoreHistory) -> list[str]:
-        held = await found.reservations(ANNA)
-        while held is not None and len(held) > 2:
-            held = await found.reservations(ANNA)
-        assert held is not None
-        return sorted(each.table_id for each in held)
-
-    assert asked(real_store, scenario) == ["t1", "t3"]
-
-
 def test_of_an_account_that_nobody_opened_there_is_nothing(real_store: RealStore) -> None:
     """Not an empty past."""
 
     async def scenario(found: StoreHistory) -> None:
         assert await found.transactions(ANNA, limit=1) is None
         assert await found.ledger(ANNA, limit=1) is None
-        assert await found.reservations(ANNA) is None
 
     asked(real_store, scenario)
 
@@ -223,7 +198,7 @@ def test_without_the_store_there_is_no_past() -> None:
     async def scenario() -> None:
         found = StoreHistory(AsyncConnection("redis://127.0.0.1:1/0"), PARTITIONS)
         with pytest.raises(Unavailable):
-            await found.reservations(ANNA)
+            await found.ledger(ANNA, limit=1)
         await found.close()
 
     asyncio.run(scenario())

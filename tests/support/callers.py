@@ -110,6 +110,36 @@ class Caller:
         self._world.checker.answered(call, messages.balance_response(view))
 
 
+class Dealer(Caller):
+    """Asks for one table. To the checker, what a settlement pays to an account is a deposit of it."""
+
+    async def settle(self, command: commands.SettlePot, key: str, paid: Mapping[str, int]) -> Answer:
+        """The answer; `paid` is what must be paid, less rake, by account: nothing where it is refused."""
+        checker = self._world.checker
+        calls = {
+            account_id: checker.sent(
+                account_id,
+                pb.DepositRequest(
+                    account_id=account_id, amount=amount, idempotency_key=f"{self.account_id}|{key}"
+                ),
+            )
+            for account_id, amount in paid.items()
+        }
+        answer = await self.ask(command, key)
+        for account_id, call in calls.items():
+            results = [each for each in answer.results if each.account_id == account_id]
+            if answer.outcome is Outcome.DEAD_LETTERED:
+                checker.calls[account_id].remove(call)
+                continue
+            (result,) = results
+            assert result.amount == paid[account_id]
+            told = pb.DepositResponse(
+                ok=answer.ok, transaction_id=result.transaction_id, new_balance=result.new_balance
+            )
+            checker.answered(call, told)
+        return answer
+
+
 class _Reading:
     """What queries need of a connection."""
 

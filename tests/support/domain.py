@@ -8,15 +8,16 @@ import msgspec
 import pytest
 
 from app.domain.accounts import ACTIVE, Account, open_account
-from app.domain.commands import Command
+from app.domain.commands import Command, TableCommand
 from app.domain.decide import _RULES, decide
 from app.domain.ledger import checksum
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.pots import Pot
 from app.domain.requests import Request
 from app.domain.reservations import COMMITTED, EXPIRED, HELD, RELEASED, Hold, Reservation
 from app.domain.rules.case import Case
-from app.domain.state import Decision, State
+from app.domain.state import AccountEffect, Decision, State
 
 NOW = 1_700_000_000_000
 PARTITION = 3
@@ -36,7 +37,14 @@ class Known(dict[K, V | None]):
 
 def empty_state() -> State:
     """A state in which nothing exists, and everything is known."""
-    return State(accounts=Known(), reservations=Known(), transactions=Known(), refusals=Known())
+    return State(
+        accounts=Known(),
+        reservations=Known(),
+        transactions=Known(),
+        refusals=Known(),
+        pots=Known(),
+        answers=Known(),
+    )
 
 
 def account(account_id: str = "alice", balance: int = 100, *, status: str = ACTIVE) -> Account:
@@ -80,7 +88,7 @@ def reservation(
 
 
 def state_of(
-    records: Iterable[Account | Reservation], in_play: dict[tuple[str, str], int] | None = None
+    records: Iterable[Account | Reservation | Pot], in_play: dict[tuple[str, str], int] | None = None
 ) -> State:
     """A state that holds these records; what accounts have reserved follows from the reservations."""
     state = empty_state()
@@ -88,6 +96,9 @@ def state_of(
     for record in records:
         if isinstance(record, Account):
             state.accounts[record.account_id] = record
+            continue
+        if isinstance(record, Pot):
+            state.pots[record.key] = record
             continue
         state.reservations[record.reservation_id] = record
         owner = state.accounts[record.account_id]
@@ -139,9 +150,11 @@ STICKS = Effect(sticks=True)
 
 def effect_of(state: State, decision: Decision) -> Effect:
     """What a decision on this state changes."""
-    posting = decision.posting
+    assert len(decision.accounts) <= 1
+    on_account = decision.accounts[0] if decision.accounts else None
+    posting = on_account.postings[0] if on_account and on_account.postings else None
     entry = (posting.entry.type.value, msgspec.to_builtins(posting.entry.metadata)) if posting else None
-    after = decision.account
+    after = on_account.account if on_account else None
     before = state.accounts[after.account_id] if after else None
     base = before or (open_account(after.account_id, after.created_by, NOW) if after else None)
     return Effect(
@@ -151,43 +164,57 @@ def effect_of(state: State, decision: Decision) -> Effect:
         version=after.version - base.version if after and base else 0,
         entry=entry,
         reservations={each.reservation_id: each.status for each in decision.reservations},
-        in_play={change.table_id: change.amount for change in decision.foreign},
+        in_play={change.table_id: change.amount for change in decision.tables},
         sticks=decision.refusal is not None,
     )
 
 
 def check_decision(state: State, request: Request, decision: Decision, now: int = NOW) -> None:
     """What must hold of every decision, whatever the command."""
-    answer, after, posting = decision.answer, decision.account, decision.posting
+    answer = decision.answer
     if decision.refusal is not None:
         assert decision.refusal.answer == answer
         assert decision.refusal.fingerprint == request.fingerprint
     if not answer.ok:
-        assert posting is None
-        assert decision.foreign == ()
-    if after is None:
-        assert posting is None
-        return
+        assert not any(effect.postings for effect in decision.accounts)
+        assert (decision.tables, decision.pot, decision.record) == ((), None, None)
+    if decision.record is not None:
+        assert decision.record.answer == msgspec.structs.replace(answer, replayed=False)
+        assert decision.record.fingerprint == request.fingerprint
+    transaction_ids = []
+    for effect in decision.accounts:
+        check_account(state, request, effect, now)
+        transaction_ids += [posting.entry.transaction_id for posting in effect.postings]
+    if isinstance(request.command, TableCommand):
+        assert len(set(transaction_ids)) == len(transaction_ids)
+    elif transaction_ids:
+        assert transaction_ids == [request.record_id] == [answer.transaction_id]
+
+
+def check_account(state: State, request: Request, effect: AccountEffect, now: int) -> None:
+    """An account goes on from what it was, and its chain with it, link by link."""
+    after = effect.account
     before = state.accounts[after.account_id] or open_account(after.account_id, request.command.kind, now)
     assert (after.currency, after.created_by) == (before.currency, before.created_by)
     assert (after.created_at, after.status) == (before.created_at, before.status)
     assert after.revision == before.revision, "revisions are the store's business"
     assert after.updated_at == now
-    if posting is None:
-        assert (after.balance, after.seq, after.checksum) == (before.balance, before.seq, before.checksum)
-        return
-    entry = posting.entry
-    assert posting.element.partition(" ")[0] == after.checksum
-    assert checksum(posting.element.partition(" ")[2].encode()) == after.checksum
-    assert entry.previous_checksum == before.checksum
-    assert (entry.seq, entry.entry_id) == (after.seq, f"{after.account_id}|{after.seq}")
-    assert after.seq == after.version
-    assert (entry.balance_before, entry.balance_after) == (before.balance, after.balance)
-    assert entry.amount == after.balance - before.balance
-    assert (entry.account_id, entry.timestamp) == (after.account_id, now)
-    assert (entry.transaction_id, entry.idempotency_key or "") == (request.record_id, request.key)
-    assert (entry.command_id, entry.v) == (request.command_id, 1)
-    assert answer.transaction_id == entry.transaction_id
+    head, balance = before.checksum, before.balance
+    for posting in effect.postings:
+        entry = posting.entry
+        assert (entry.previous_checksum, entry.balance_before) == (head, balance)
+        assert entry.balance_after == balance + entry.amount
+        head, _, text = posting.element.partition(" ")
+        assert checksum(text.encode()) == head
+        balance = entry.balance_after
+        assert (entry.account_id, entry.timestamp) == (after.account_id, now)
+        assert (entry.idempotency_key or "", entry.command_id) == (request.key, request.command_id)
+        assert (entry.entry_id, entry.v) == (f"{after.account_id}|{entry.seq}", 1)
+    assert (after.balance, after.checksum) == (balance, head)
+    if effect.postings:
+        assert entry.seq == after.seq == after.version
+    else:
+        assert after.seq == before.seq
 
 
 @dataclass(frozen=True)
@@ -237,7 +264,7 @@ def do(state: State, request: Request, now: int = NOW, policy: Policy = POLICY) 
     """Decide and apply: the state goes on from here."""
     decision = decide(state, request, now, policy)
     check_decision(state, request, decision, now)
-    state.apply(decision, request.refusal_key)
+    state.apply(decision, request)
     return decision.answer
 
 

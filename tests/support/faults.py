@@ -77,8 +77,9 @@ class FaultPlan:
     def next(self, component: str, method: str) -> Fault | None:
         """Count a step; the fault that it meets."""
         kind = Kind(component, method)
-        self.steps[kind] += 1
-        step = Step(*kind, self.steps[kind])
+        number = self.steps[kind] + 1
+        self.steps[kind] = number
+        step = Step(component, method, number)
         fault = self._choose(step)
         if fault is not None:
             self.met.append((step, fault))

@@ -12,7 +12,7 @@ from tests.support.service import RunningService
 LARGEST = 2**53 - 1
 ACCOUNTS = [f"fuzz-{n}" for n in range(4)]
 SHARE_INTACT = 0.5
-AMOUNTS: list[object] = [1, 2, 7, 100, 10**6, LARGEST, 0, -1, LARGEST + 1, 2**63, 1.0, 0.5, True, None, "1", [], {}]
+AMOUNTS: list[object] = [1, 2, 7, 100, LARGEST, 0, -1, LARGEST + 1, 2**63, 1.0, 0.5, True, None, "1", [], {}]
 TEXTS = [
     "",
     "s",

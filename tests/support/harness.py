@@ -34,7 +34,7 @@ from tests.support.playing_fields import PARTITIONS, Field
 from tests.support.turns import Process, Turn, Turns, taking_turns
 from workers.actors import declare_actors
 
-POLICY = Policy(reservation_timeout_ms=1)
+POLICY = Policy(reservation_timeout_ms=1, partitions=PARTITIONS)
 """A hold without a time of its own is over at once: no test has to wait for it."""
 PATIENCE_MS = LEASE_MS
 JOB = "job"
@@ -65,9 +65,9 @@ class Letter(NamedTuple):
 
 
 class Queued(NamedTuple):
-    """A message that was queued, once or more often: its lane, and its envelopes."""
+    """A message that was queued, once or more often: where, and its envelopes."""
 
-    lane: Lane
+    stream: Stream
     envelopes: list[dict[str, Any]]
 
 
@@ -124,12 +124,9 @@ class World:
 
     def run(self, *callers: Coroutine[Any, Any, object]) -> None:
         """Let the callers come to their end, the jobs too, and every queue be empty."""
-        tasks = [self.turns.loop.create_task(caller) for caller in callers]
-        self.turns.run(
-            lambda: all(task.done() for task in tasks) and not self._jobs_left, ALL_IS_ANSWERED_WITHIN_MS
-        )
-        for task in tasks:
-            task.result()
+        asked = asyncio.gather(*map(self.turns.loop.create_task, callers))
+        self.turns.run(lambda: asked.done() and not self._jobs_left, ALL_IS_ANSWERED_WITHIN_MS)
+        asked.result()
         waited = count(0, 50)
         while self.turns.posted or self.waiting():
             assert next(waited) < ALL_IS_QUIET_WITHIN_MS, f"{self.waiting()} messages are stuck"
@@ -259,10 +256,10 @@ class World:
         self.turns.post(RESTART_MS, start)
 
     def _note_arrival(self, messages: list[tuple[Stream, str]]) -> None:
-        for (_, lane), text in messages:
+        for stream, text in messages:
             message = json.loads(text)
             envelopes = message["args"][0]
-            self.queued[message["message_id"]] = Queued(lane, envelopes)
+            self.queued[message["message_id"]] = Queued(stream, envelopes)
             for envelope in envelopes:
                 self.arrivals[envelope["commandId"]].append(next(self._arrived))
 

@@ -58,8 +58,9 @@ class Asked:
 class Load:
     """What the accounts have asked so far, and which calls wait for their answer just now."""
 
-    def __init__(self, channel: grpc.aio.Channel, seed: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, seed: int, deadline_seconds: float) -> None:
         self.seed = seed
+        self._deadline_seconds = deadline_seconds
         self.checker = Checker()
         self.asked: list[Asked] = []
         self.in_flight: set[Asked] = set()
@@ -94,7 +95,7 @@ class Load:
         asked.attempts.append(attempt)
         try:
             async with asyncio.timeout(patience_seconds):
-                answer = await invoke(asked.request, timeout=DEADLINE_SECONDS)
+                answer = await invoke(asked.request, timeout=self._deadline_seconds)
         except TimeoutError:
             attempt.outcome = ABANDONED
         except grpc.aio.AioRpcError as error:
@@ -114,6 +115,7 @@ async def load_on(
     seed: int,
     *,
     patience_seconds: float | None = PATIENCE_SECONDS,
+    deadline_seconds: float = DEADLINE_SECONDS,
     hasty: int = 48,
     patient: int = 16,
 ) -> AsyncIterator[Load]:
@@ -122,7 +124,7 @@ async def load_on(
     Hasty accounts make one call at a time and soon repeat it; patient ones make up to four at once and wait.
     """
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel, asyncio.TaskGroup() as group:
-        load = Load(channel, seed)
+        load = Load(channel, seed, deadline_seconds)
         one_by_one = [_Account(load, f"hasty-{number}", patience_seconds) for number in range(hasty)]
         in_bursts = [_Account(load, f"patient-{number}", None) for number in range(patient)]
         await asyncio.gather(*(account.open() for account in one_by_one + in_bursts))

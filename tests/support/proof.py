@@ -12,6 +12,7 @@ from app.domain.ledger import unseal
 from app.domain.outcomes import Answer, Outcome
 from app.services.changes import DeadLetter
 from app.services.execution import MAX_TRIES_ALONE
+from app.services.queue import Stream
 from app.storage import keys
 from app.storage.auditing import Auditor
 from app.storage.plan import Plan
@@ -21,39 +22,56 @@ from tests.support.playing_fields import PARTITIONS
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
 
 # What is not kept under a key: the same command may be decided anew.
-_PASSING = frozenset({Outcome.DROPPED, Outcome.EXPIRED, Outcome.HOLD_LIMIT})
+_PASSING = frozenset(
+    {
+        Outcome.DROPPED,
+        Outcome.EXPIRED,
+        Outcome.HOLD_LIMIT,
+        Outcome.POT_NOT_FOUND,
+        Outcome.SETTLEMENT_MISMATCH,
+    }
+)
 
 
 def problems(world: World, accounts: Iterable[str]) -> list[str]:
     """Everything that is wrong; the accounts are all that were asked for."""
     return [
         *world.checker.problems(),
-        *_unlike_answers(world),
+        *(
+            f"{identity} {problem}"
+            for identity, told in _answers_by_key(world).items()
+            for problem in unlike_answers(told, ran_alone=world.turns.signals["mark"] > 0)
+        ),
         *(problem for account_id in accounts for problem in _out_of_order(world, account_id)),
         *_parked_in_haste(world),
         *map(str, Auditor(world.field.records(), PARTITIONS).run().findings),
     ]
 
 
-def _unlike_answers(world: World) -> Iterator[str]:
-    """A key got two different answers, or was decided anew when its command came again.
+def unlike_answers(told: list[tuple[str, Answer]], *, ran_alone: bool) -> Iterator[str]:
+    """What contradicts in all that was told to one key, in pairs with the ids of the commands it was told to.
 
-    The first answer may be missing: a message that is carried out command by command is answered as a whole,
-    and its worker may have died in between.
+    A key is decided for exactly one command; the same answer to it may come again, from a worker that saw
+    only how the second sending of its commit was refused. Where commands ran alone, the first answer may be
+    missing: their message is answered as a whole, and its owner may have been another one by then.
     """
-    given: dict[str, dict[str, Answer]] = defaultdict(dict)
+    if len({_without_replay(answer) for _, answer in told}) > 1:
+        yield f"was answered {told}"
+    decided = {command_id for command_id, answer in told if not answer.replayed}
+    of_another = told[0][1].outcome is Outcome.IDEMPOTENCY_KEY_REUSED
+    if not of_another and not (len(decided) == 1 or (ran_alone and not decided)):
+        yield f"was decided for {len(decided)} commands: {told}"
+
+
+def _answers_by_key(world: World) -> dict[str, list[tuple[str, Answer]]]:
+    """All answers that keep to a key, each with the id of the command it was given to, repetitions too."""
+    given: dict[str, list[tuple[str, Answer]]] = defaultdict(list)
     for entry in world.results():
         for message_id, answers in _decode_answers(entry.payload):
             for envelope, answer in zip(world.queued[message_id].envelopes, answers, strict=True):
                 if envelope.get("key") and answer.outcome not in _PASSING:
-                    given[_identity(envelope)][envelope["commandId"]] = answer
-    for identity, by_command in given.items():
-        told = list(by_command.values())
-        if len({_without_replay(answer) for answer in told}) > 1:
-            yield f"{identity} was answered {told}"
-        first = [answer for answer in told if not answer.replayed]
-        if len(first) > 1 and first[0].outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
-            yield f"{identity} was decided {len(first)} times: {told}"
+                    given[_identity(envelope)].append((envelope["commandId"], answer))
+    return given
 
 
 def _identity(envelope: dict[str, Any]) -> str:
@@ -72,20 +90,20 @@ def _out_of_order(world: World, account_id: str) -> Iterator[str]:
     entries = [unseal(element)[1] for element in world.field.tool.read(plan)[1][0]]
     if len({entry.transaction_id for entry in entries}) < len(entries):
         yield f"{account_id}: a transaction was applied twice"
-    lanes = {
-        envelope["commandId"]: message.lane
+    streams = {
+        envelope["commandId"]: message.stream
         for message in world.queued.values()
         for envelope in message.envelopes
     }
-    latest: dict[str, int] = defaultdict(lambda: -1)
+    latest: dict[Stream, int] = defaultdict(lambda: -1)
     for entry in entries:
         command_id = entry.command_id or ""
-        lane = lanes[command_id]
-        later = [place for place in world.arrivals[command_id] if place > latest[lane]]
+        stream = streams[command_id]
+        later = [place for place in world.arrivals[command_id] if place > latest[stream]]
         if not later:
             yield f"{account_id}: {command_id} was applied out of order"
             return
-        latest[lane] = later[0]
+        latest[stream] = later[0]
 
 
 def dead_letters(world: World) -> list[DeadLetter]:

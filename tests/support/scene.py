@@ -37,6 +37,7 @@ from app.storage.store import BalanceStore
 
 PARTITIONS = 4
 FRONT = "front-1"
+POLICY = Policy(partitions=PARTITIONS)
 T = TypeVar("T")
 Step = Callable[[], None]
 
@@ -152,7 +153,7 @@ class Scene:
     ) -> Owner:
         """A worker that has just acquired these partitions, all of them by default."""
         wanted = list(range(PARTITIONS)) if partitions is None else partitions
-        return Owner(self.server, wanted, name=name, policy=policy or Policy())
+        return Owner(self.server, wanted, name=name, policy=policy or POLICY)
 
     def next_owner(self, partitions: list[int] | None = None, *, policy: Policy | None = None) -> Owner:
         """The worker that takes over once the leases of the one before have lapsed."""
@@ -177,7 +178,7 @@ class Scene:
         partition = route_envelope(bytes(envelopes[0]), PARTITIONS)
         assert partition is not None
         entry = Entry(f"{self.server.now}-0", encode_message(list(envelopes), "meanwhile").encode())
-        Execution(self._store, Policy()).run(Unit([self.opened(entry, partition, owner)]))
+        Execution(self._store, POLICY).run(Unit([self.opened(entry, partition, owner)]))
 
     def opened(self, entry: Entry, partition: int, owner: Owner) -> Delivery:
         """The delivery that the owner makes of an entry of its queue."""

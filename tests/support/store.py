@@ -28,10 +28,10 @@ class RealStore:
         asyncio.run(self._embedded.wait_until_ready(alive=lambda: process.poll() is None))
         return self
 
-    def kill(self) -> None:
-        """End the server without a chance to say goodbye."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End the server: by SIGKILL without a chance to say goodbye. Its data stays in its folder."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        self._process.send_signal(number)
         self._process.wait()
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("app", "workers", "scheduler")
-GENERATED = "app/rpc/gen/"
+GENERATED = ("app/rpc/gen/", "app/client/gen/")
 
 
 @cache

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.amounts import MAX_CHIPS
-from app.domain.commands import KINDS, PAYOUT_TYPES, Command, Commit, Deposit, EnsureAccount
+from app.domain.commands import (
+    KINDS,
+    PAYOUT_PLACES,
+    PAYOUT_TYPES,
+    CancelPot,
+    Command,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    TableCommand,
+    Winner,
+)
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.validation import MAX_SEAT_ID, MAX_TIMEOUT_SECONDS, check_command
 from app.queueing.envelope import encode_message, open_message, route, route_envelope, seal
@@ -27,6 +38,8 @@ amounts = st.integers(1, MAX_CHIPS)
 printable = st.text(max_size=255).filter(str.isprintable)
 keys = st.text(min_size=1, max_size=255).filter(str.isprintable)
 reservation_ids = st.builds(derive_id, st.integers(0, PARTITIONS - 1), st.just("Reserve"), ids, keys)
+seat_ids = st.integers(0, MAX_SEAT_ID)
+winners = st.builds(Winner, seat_id=seat_ids, account_id=ids, amount=amounts)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "account_id": ids,
     "table_id": ids,
@@ -34,9 +47,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "reservation_id": reservation_ids,
     "amount": amounts,
     "initial_balance": st.just(0) | amounts,
-    "seat_id": st.integers(0, MAX_SEAT_ID),
+    "seat_id": seat_ids,
     "timeout_seconds": st.integers(0, MAX_TIMEOUT_SECONDS),
     "type": st.sampled_from(sorted(PAYOUT_TYPES)),
+    "contribution_type": st.text(max_size=64).filter(str.isprintable),
+    "winners": st.lists(winners, min_size=1, max_size=64).map(tuple),
+    "payout_to": st.sampled_from(sorted(PAYOUT_PLACES)),
+    "folded_seat_ids": st.lists(seat_ids, unique=True, max_size=9).map(tuple),
     "source": printable,
     "reason": printable,
 }
@@ -44,7 +61,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def commands_of(kind: type[Command]) -> st.SearchStrategy[Command]:
     """Well-formed commands of a kind; a field without values here fails the test that covers them all."""
-    return st.builds(kind, **{name: VALUES[name] for name in kind.__struct_fields__})
+    values = VALUES | {"hand_id": ids} if issubclass(kind, TableCommand) else VALUES
+    return st.builds(kind, **{name: values[name] for name in kind.__struct_fields__})
 
 
 def opened(payload: str | bytes, partition: int = HOME) -> Delivery:
@@ -271,6 +289,7 @@ def test_members_of_a_later_release_are_passed_over() -> None:
     ("command", "partition"),
     [
         (EnsureAccount(account_id=ANNA), HOME),
+        (CancelPot(table_id=ANNA, hand_id="h1"), HOME),
         (Commit(reservation_id=derive_id(3, "Reserve", ANNA, "k")), 3),
         (Commit(reservation_id=derive_id(4, "Reserve", ANNA, "k")), None),
         (Commit(reservation_id="3-abc"), None),
@@ -278,7 +297,7 @@ def test_members_of_a_later_release_are_passed_over() -> None:
     ],
 )
 def test_a_command_is_routed_by_what_it_names(command: Command, partition: int | None) -> None:
-    """An account's id is hashed; a reservation's names its partition, if there is such a one."""
+    """The id of an account or table is hashed; a reservation's names its partition, if there is one."""
     assert route(command, PARTITIONS) == partition
 
 

@@ -5,7 +5,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from app.domain.outcomes import Answer, Outcome
-from app.domain.validation import Malformed
+from app.domain.validation import Malformed, TooMany
 from app.http import errors as http
 from app.rpc import errors as rpc
 from app.services import faults
@@ -13,7 +13,13 @@ from app.services.access import Forbidden, Unauthenticated
 
 REFUSALS = [outcome for outcome in Outcome if outcome is not Outcome.OK]
 # What the contract lets callers see (CONTRACT 3, and the codes of HTTP alone).
-TOLD_BY_STATUS = {Outcome.DEAD_LETTERED, Outcome.DROPPED, Outcome.HOLD_LIMIT}
+TOLD_BY_STATUS = {
+    Outcome.DEAD_LETTERED,
+    Outcome.DROPPED,
+    Outcome.SEAT_TAKEN,
+    Outcome.HOLD_LIMIT,
+    Outcome.POT_LIMIT,
+}
 
 
 def test_every_outcome_has_a_row() -> None:
@@ -43,12 +49,14 @@ def test_what_was_applied_has_no_code() -> None:
     [
         (Outcome.DEAD_LETTERED, StatusCode.INTERNAL, "DEAD_LETTERED 007-i-1-0"),
         (Outcome.HOLD_LIMIT, StatusCode.RESOURCE_EXHAUSTED, "HOLD_LIMIT"),
+        (Outcome.POT_LIMIT, StatusCode.RESOURCE_EXHAUSTED, "POT_LIMIT"),
+        (Outcome.SEAT_TAKEN, StatusCode.INVALID_ARGUMENT, "SEAT_TAKEN account_id"),
         (Outcome.DROPPED, StatusCode.DEADLINE_EXCEEDED, "DROPPED"),
     ],
 )
 def test_some_outcomes_are_statuses_in_grpc(outcome: Outcome, status: StatusCode, details: str) -> None:
-    """A dead letter is named, so that ops can be asked about it."""
-    detail = "007-i-1-0" if outcome is Outcome.DEAD_LETTERED else ""
+    """A dead letter is named, so that ops can be asked about it; a wrong field, so that it can be found."""
+    detail = {Outcome.DEAD_LETTERED: "007-i-1-0", Outcome.SEAT_TAKEN: "account_id"}.get(outcome, "")
     with pytest.raises(rpc.CallFailed) as failed:
         rpc.error_code(Answer(outcome=outcome, detail=detail))
     assert rpc.status_of(failed.value) == (status, details)
@@ -63,6 +71,9 @@ def test_some_outcomes_are_statuses_in_grpc(outcome: Outcome, status: StatusCode
         (Outcome.ACCOUNT_FROZEN, 409, "ACCOUNT_FROZEN"),
         (Outcome.IDEMPOTENCY_KEY_REUSED, 422, "IDEMPOTENCY_KEY_REUSED"),
         (Outcome.HOLD_LIMIT, 429, "RATE_LIMITED"),
+        (Outcome.POT_LIMIT, 429, "RATE_LIMITED"),
+        (Outcome.POT_NOT_FOUND, 404, "POT_NOT_FOUND"),
+        (Outcome.POT_NOT_ACTIVE, 409, "POT_NOT_ACTIVE"),
         (Outcome.DEAD_LETTERED, 500, "DEAD_LETTERED"),
         (Outcome.DROPPED, 504, "TIMEOUT"),
     ],
@@ -82,6 +93,7 @@ INVALID = StatusCode.INVALID_ARGUMENT
     [
         (Malformed("hand_id", "is wrong"), INVALID, (400, "INVALID_REQUEST")),
         (Malformed("amount", "is wrong", "INVALID_AMOUNT"), INVALID, (400, "INVALID_AMOUNT")),
+        (TooMany("winners", "are too many"), StatusCode.RESOURCE_EXHAUSTED, (400, "INVALID_REQUEST")),
         (Unauthenticated("who?"), StatusCode.UNAUTHENTICATED, (401, "UNAUTHORIZED")),
         (Forbidden("not you"), StatusCode.PERMISSION_DENIED, (403, "FORBIDDEN")),
         (faults.Overloaded(), StatusCode.RESOURCE_EXHAUSTED, (429, "RATE_LIMITED")),

@@ -7,7 +7,7 @@ from app.domain.ledger import Metadata, TransactionType
 from app.domain.outcomes import Answer, Outcome
 from app.domain.replays import answer_of_entry
 from app.domain.rules.case import Case
-from app.domain.state import Decision, TableChange
+from app.domain.state import AccountEffect, Decision, TableChange
 
 INITIAL = "INITIAL"
 _TYPE_OF_SOURCE = {"BONUS": TransactionType.BONUS, "REFERRAL": TransactionType.REFERRAL}
@@ -22,12 +22,12 @@ def ensure_account(case: Case, command: EnsureAccount) -> Decision:
         return Decision(Answer(balance=account.balance))
     account = open_account(command.account_id, command.kind, case.now)
     if not command.initial_balance:
-        return Decision(Answer(created=True), account=account)
+        return Decision(Answer(created=True), accounts=(AccountEffect(account),))
     account, posting = case.post(
         account, command.initial_balance, TransactionType.DEPOSIT, Metadata(source=INITIAL), initial=True
     )
     answer = Answer(created=True, balance=account.balance, transaction_id=posting.entry.transaction_id)
-    return Decision(answer, account=account, posting=posting)
+    return Decision(answer, accounts=(AccountEffect(account, (posting,)),))
 
 
 def deposit(case: Case, command: Deposit) -> Decision:
@@ -56,8 +56,7 @@ def withdraw(case: Case, command: Withdraw) -> Decision:
     account, posting = case.post(swept.account, -command.amount, TransactionType.WITHDRAW, metadata)
     return Decision(
         answer_of_entry(posting.entry),
-        account=account,
-        posting=posting,
+        accounts=(AccountEffect(account, (posting,)),),
         fingerprint=case.request.fingerprint,
         reservations=swept.expired,
     )
@@ -97,13 +96,12 @@ def _posted(
     amount: int,
     kind: TransactionType,
     metadata: Metadata,
-    foreign: tuple[TableChange, ...] = (),
+    tables: tuple[TableChange, ...] = (),
 ) -> Decision:
     account, posting = case.post(account, amount, kind, metadata)
     return Decision(
         answer_of_entry(posting.entry),
-        account=account,
-        posting=posting,
+        accounts=(AccountEffect(account, (posting,)),),
         fingerprint=case.request.fingerprint,
-        foreign=foreign,
+        tables=tables,
     )

@@ -11,7 +11,7 @@ from app.domain.policy import Policy
 from app.domain.records import RefusalRecord
 from app.domain.requests import Request
 from app.domain.reservations import EXPIRED, HELD, Hold, Reservation, available, past_holds
-from app.domain.state import Decision, State
+from app.domain.state import AccountEffect, Decision, State
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,14 +24,19 @@ class Case:
     policy: Policy
 
     def refuse(
-        self, outcome: Outcome, *, available_balance: int = 0, swept: "Swept | None" = None
+        self,
+        outcome: Outcome,
+        *,
+        available_balance: int = 0,
+        detail: str = "",
+        swept: "Swept | None" = None,
     ) -> Decision:
         """A refusal; it sticks to the key where the outcome is the caller's own. Holds swept are written."""
-        answer = Answer(outcome=outcome, available_balance=available_balance)
+        answer = Answer(outcome=outcome, available_balance=available_balance, detail=detail)
         sticks = self.request.command.keyed and outcome.sticks
         return Decision(
             answer,
-            account=swept.account if swept and swept.expired else None,
+            accounts=swept.changes if swept else (),
             reservations=swept.expired if swept else (),
             refusal=RefusalRecord(fingerprint=self.request.fingerprint, answer=answer) if sticks else None,
         )
@@ -46,9 +51,12 @@ class Case:
         initial: bool = False,
     ) -> tuple[Account, Posting]:
         """Post signed chips under the request's derived id, key and command id."""
-        request = self.request
-        origin = Origin(request.record_id, self.now, request.key, request.command_id)
+        origin = self.origin(self.request.record_id)
         return post(account, amount, kind, metadata, origin, initial=initial)
+
+    def origin(self, transaction_id: str) -> Origin:
+        """Where a posting of this request comes from."""
+        return Origin(transaction_id, self.now, self.request.key, self.request.command_id)
 
     def sweep(self, account: Account) -> "Swept":
         """The account without the holds that are past their time, and what is available then."""
@@ -73,3 +81,8 @@ class Swept:
     live: dict[str, Hold]
     available: int
     expired: tuple[Reservation, ...]
+
+    @property
+    def changes(self) -> tuple[AccountEffect, ...]:
+        """What is to be written of the account for the holds alone."""
+        return (AccountEffect(self.account),) if self.expired else ()

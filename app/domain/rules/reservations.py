@@ -7,7 +7,7 @@ from app.domain.ledger import Metadata, TransactionType
 from app.domain.outcomes import Answer, Outcome
 from app.domain.reservations import COMMITTED, EXPIRED, HELD, MAX_HOLDS, RELEASED, Reservation
 from app.domain.rules.case import Case
-from app.domain.state import Decision, TableChange
+from app.domain.state import AccountEffect, Decision, TableChange
 
 
 def reserve(case: Case, command: Reserve) -> Decision:
@@ -42,7 +42,7 @@ def reserve(case: Case, command: Reserve) -> Decision:
             available_balance=made.available_balance,
             timestamp=case.now,
         ),
-        account=replace(swept.account, reserved=reserved, updated_at=case.now),
+        accounts=(AccountEffect(replace(swept.account, reserved=reserved, updated_at=case.now)),),
         reservations=(*swept.expired, made),
     )
 
@@ -67,7 +67,8 @@ def commit(case: Case, command: Commit) -> Decision:
     if swept.available < 0:
         return case.refuse(Outcome.INSUFFICIENT_BALANCE, available_balance=swept.available, swept=swept)
     metadata = Metadata(reservation_id=reservation.reservation_id, table_id=reservation.table_id)
-    account, posting = case.post(swept.account, -reservation.amount, TransactionType.BUY_IN, metadata)
+    freed = replace(swept.account, reserved=swept.account.reserved - reservation.amount)
+    account, posting = case.post(freed, -reservation.amount, TransactionType.BUY_IN, metadata)
     done = replace(
         reservation,
         status=COMMITTED,
@@ -77,11 +78,10 @@ def commit(case: Case, command: Commit) -> Decision:
     )
     return Decision(
         _committed(done),
-        account=replace(account, reserved=account.reserved - reservation.amount),
-        posting=posting,
+        accounts=(AccountEffect(account, (posting,)),),
         fingerprint=case.request.fingerprint,
         reservations=(*swept.expired, done),
-        foreign=(TableChange(reservation.table_id, reservation.account_id, reservation.amount),),
+        tables=(TableChange(reservation.table_id, reservation.account_id, reservation.amount),),
     )
 
 
@@ -115,14 +115,13 @@ def _end(case: Case, reservation: Reservation, status: str) -> Decision:
     reservation_id = reservation.reservation_id
     if reservation.status != HELD or reservation.is_past(case.now):  # ended before, or by the sweep just now
         answer = Answer(reservation_id=reservation_id, available_balance=swept.available)
-        after = swept.account if swept.expired else None
-        return Decision(answer, account=after, reservations=swept.expired)
+        return Decision(answer, accounts=swept.changes, reservations=swept.expired)
     account = replace(
         swept.account, reserved=swept.account.reserved - reservation.amount, updated_at=case.now
     )
     return Decision(
         Answer(reservation_id=reservation_id, available_balance=swept.available + reservation.amount),
-        account=account,
+        accounts=(AccountEffect(account),),
         reservations=(*swept.expired, reservation.end(status, case.now)),
     )
 

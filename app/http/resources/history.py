@@ -77,7 +77,7 @@ class Reservations(_Reading):
     operations: ClassVar[Operations] = {
         "GET": Operation(
             name="listReservations",
-            summary="The chips held for buy-ins now, oldest first",
+            summary="The chips held for buy-ins now, the soonest to expire first",
             access=Action.READ_ACCOUNT,
             answers={HTTPStatus.OK: answers.Reservations},
             errors=_MAY_BE_ABSENT,
@@ -85,8 +85,8 @@ class Reservations(_Reading):
     }
 
     async def on_get(self, _req: Request, resp: Response, account_id: str) -> None:
-        held = await self._life.history.reservations(account_id)
-        if held is None:
+        held = await self._life.lookups.reservations(account_id)
+        if not held and not (await self._life.queries.balance(account_id)).exists:
             raise refused(NO_ACCOUNT)
         resp.media = {"reservations": [answers.reservation(each) for each in held]}
 

@@ -9,7 +9,8 @@ Keys        An idempotency key is 1 to 255 printable characters. The same key gi
             once it was applied; with other parameters it is refused as IDEMPOTENCY_KEY_REUSED.
 Refusals    A business refusal is an answer: status OK, ok = false, error = CODE. `error` is "" when ok.
 Unknown     After DEADLINE_EXCEEDED the outcome is unknown: call again with the same key. UNAVAILABLE and
-            RESOURCE_EXHAUSTED mean that the command was certainly not queued.
+            RESOURCE_EXHAUSTED mean that the command was certainly not queued. CANCELLED by the service is how
+            gRPC itself sheds calls that come faster than they can be looked at: the same, but rely on the key.
 Evolution   Fields and methods are added; names and numbers that exist never change.
 """
 
@@ -714,6 +715,476 @@ class CancelPotResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelPotResponse: _TypeAlias = CancelPotResponse  # noqa: Y015
+
+@_typing.final
+class GetPotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_ID_FIELD_NUMBER: _builtins.int
+    HAND_ID_FIELD_NUMBER: _builtins.int
+    table_id: _builtins.str
+    hand_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        table_id: _builtins.str = ...,
+        hand_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_id", b"hand_id", "table_id", b"table_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPotRequest: _TypeAlias = GetPotRequest  # noqa: Y015
+
+@_typing.final
+class GetPotResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    POT_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    error: _builtins.str
+    """POT_NOT_FOUND, also 30 days after the pot's end."""
+    @_builtins.property
+    def pot(self) -> Global___Pot: ...
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        error: _builtins.str = ...,
+        pot: Global___Pot | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pot", b"pot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "ok", b"ok", "pot", b"pot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPotResponse: _TypeAlias = GetPotResponse  # noqa: Y015
+
+@_typing.final
+class Pot(_message.Message):
+    """A pot as it stands. Times are UTC, ISO 8601 with milliseconds and Z; "" where there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_ID_FIELD_NUMBER: _builtins.int
+    HAND_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    SIDE_POTS_FIELD_NUMBER: _builtins.int
+    RAKE_AMOUNT_FIELD_NUMBER: _builtins.int
+    RAKE_RULE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    table_id: _builtins.str
+    hand_id: _builtins.str
+    status: _builtins.str
+    """ACTIVE, SETTLED or CANCELLED."""
+    version: _builtins.int
+    """1 when opened, one more with each change."""
+    total: _builtins.int
+    """All that was put in."""
+    rake_amount: _builtins.int
+    """What the house took, and the rule it was taken by, once settled."""
+    created_at: _builtins.str
+    ended_at: _builtins.str
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeatContribution]:
+        """What each seat has put in, in seat order."""
+
+    @_builtins.property
+    def side_pots(self) -> _containers.RepeatedCompositeFieldContainer[Global___SidePot]:
+        """Main pot first, before rake. An uncalled bet is a last pot of one seat."""
+
+    @_builtins.property
+    def rake_rule(self) -> Global___RakeRule: ...
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementResult]:
+        """Once settled, in seat order."""
+
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PotEntry]:
+        """In the order in which they came: contributions, then payments or refunds."""
+
+    def __init__(
+        self,
+        *,
+        table_id: _builtins.str = ...,
+        hand_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        version: _builtins.int = ...,
+        total: _builtins.int = ...,
+        contributions: _abc.Iterable[Global___SeatContribution] | None = ...,
+        side_pots: _abc.Iterable[Global___SidePot] | None = ...,
+        rake_amount: _builtins.int = ...,
+        rake_rule: Global___RakeRule | None = ...,
+        results: _abc.Iterable[Global___SettlementResult] | None = ...,
+        entries: _abc.Iterable[Global___PotEntry] | None = ...,
+        created_at: _builtins.str = ...,
+        ended_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rake_rule", b"rake_rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "created_at", b"created_at", "ended_at", b"ended_at", "entries", b"entries", "hand_id", b"hand_id", "rake_amount", b"rake_amount", "rake_rule", b"rake_rule", "results", b"results", "side_pots", b"side_pots", "status", b"status", "table_id", b"table_id", "total", b"total", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pot: _TypeAlias = Pot  # noqa: Y015
+
+@_typing.final
+class SeatContribution(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEAT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    seat_id: _builtins.int
+    account_id: _builtins.str
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        seat_id: _builtins.int = ...,
+        account_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "seat_id", b"seat_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeatContribution: _TypeAlias = SeatContribution  # noqa: Y015
+
+@_typing.final
+class SidePot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    SEAT_IDS_FIELD_NUMBER: _builtins.int
+    amount: _builtins.int
+    @_builtins.property
+    def seat_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The seats that paid into all of it."""
+
+    def __init__(
+        self,
+        *,
+        amount: _builtins.int = ...,
+        seat_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "seat_ids", b"seat_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SidePot: _TypeAlias = SidePot  # noqa: Y015
+
+@_typing.final
+class RakeRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIS_POINTS_FIELD_NUMBER: _builtins.int
+    CAP_FIELD_NUMBER: _builtins.int
+    MIN_POT_FIELD_NUMBER: _builtins.int
+    basis_points: _builtins.int
+    cap: _builtins.int
+    min_pot: _builtins.int
+    """Rake is only taken of pots above this."""
+    def __init__(
+        self,
+        *,
+        basis_points: _builtins.int = ...,
+        cap: _builtins.int = ...,
+        min_pot: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "cap", b"cap", "min_pot", b"min_pot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RakeRule: _TypeAlias = RakeRule  # noqa: Y015
+
+@_typing.final
+class PotEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    SEAT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_TYPE_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """BLIND, BET, POT_WIN, RAKE or REFUND."""
+    seat_id: _builtins.int
+    account_id: _builtins.str
+    amount: _builtins.int
+    contribution_type: _builtins.str
+    """As the caller named it."""
+    created_at: _builtins.str
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        seat_id: _builtins.int = ...,
+        account_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        contribution_type: _builtins.str = ...,
+        created_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "contribution_type", b"contribution_type", "created_at", b"created_at", "seat_id", b"seat_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PotEntry: _TypeAlias = PotEntry  # noqa: Y015
+
+@_typing.final
+class GetTableRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_ID_FIELD_NUMBER: _builtins.int
+    table_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        table_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["table_id", b"table_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTableRequest: _TypeAlias = GetTableRequest  # noqa: Y015
+
+@_typing.final
+class GetTableResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_ID_FIELD_NUMBER: _builtins.int
+    IN_PLAY_FIELD_NUMBER: _builtins.int
+    OPEN_POTS_FIELD_NUMBER: _builtins.int
+    TOTAL_IN_PLAY_FIELD_NUMBER: _builtins.int
+    TOTAL_IN_POTS_FIELD_NUMBER: _builtins.int
+    DEFICIT_FIELD_NUMBER: _builtins.int
+    table_id: _builtins.str
+    total_in_play: _builtins.int
+    """Sums of the above. The deficit is what the accounts below 0 lack, as a positive number."""
+    total_in_pots: _builtins.int
+    deficit: _builtins.int
+    @_builtins.property
+    def in_play(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChipsInPlay]:
+        """Chips in play by account; below 0 where more has left the table than was brought there."""
+
+    @_builtins.property
+    def open_pots(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenPot]: ...
+    def __init__(
+        self,
+        *,
+        table_id: _builtins.str = ...,
+        in_play: _abc.Iterable[Global___ChipsInPlay] | None = ...,
+        open_pots: _abc.Iterable[Global___OpenPot] | None = ...,
+        total_in_play: _builtins.int = ...,
+        total_in_pots: _builtins.int = ...,
+        deficit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deficit", b"deficit", "in_play", b"in_play", "open_pots", b"open_pots", "table_id", b"table_id", "total_in_play", b"total_in_play", "total_in_pots", b"total_in_pots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTableResponse: _TypeAlias = GetTableResponse  # noqa: Y015
+
+@_typing.final
+class ChipsInPlay(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChipsInPlay: _TypeAlias = ChipsInPlay  # noqa: Y015
+
+@_typing.final
+class OpenPot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HAND_ID_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    hand_id: _builtins.str
+    total: _builtins.int
+    def __init__(
+        self,
+        *,
+        hand_id: _builtins.str = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_id", b"hand_id", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPot: _TypeAlias = OpenPot  # noqa: Y015
+
+@_typing.final
+class GetReservationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    reservation_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reservation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservation_id", b"reservation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReservationRequest: _TypeAlias = GetReservationRequest  # noqa: Y015
+
+@_typing.final
+class GetReservationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    error: _builtins.str
+    """RESERVATION_NOT_FOUND."""
+    @_builtins.property
+    def reservation(self) -> Global___Reservation: ...
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        error: _builtins.str = ...,
+        reservation: Global___Reservation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reservation", b"reservation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "ok", b"ok", "reservation", b"reservation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReservationResponse: _TypeAlias = GetReservationResponse  # noqa: Y015
+
+@_typing.final
+class Reservation(_message.Message):
+    """Times are UTC, ISO 8601 with milliseconds and Z; "" where there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    TABLE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    reservation_id: _builtins.str
+    account_id: _builtins.str
+    table_id: _builtins.str
+    amount: _builtins.int
+    status: _builtins.str
+    """HELD, COMMITTED, RELEASED or EXPIRED; one that is past its time is EXPIRED."""
+    created_at: _builtins.str
+    expires_at: _builtins.str
+    ended_at: _builtins.str
+    """When it was committed, released or expired."""
+    transaction_id: _builtins.str
+    """Of the buy-in, once committed."""
+    def __init__(
+        self,
+        *,
+        reservation_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        table_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        status: _builtins.str = ...,
+        created_at: _builtins.str = ...,
+        expires_at: _builtins.str = ...,
+        ended_at: _builtins.str = ...,
+        transaction_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "created_at", b"created_at", "ended_at", b"ended_at", "expires_at", b"expires_at", "reservation_id", b"reservation_id", "status", b"status", "table_id", b"table_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reservation: _TypeAlias = Reservation  # noqa: Y015
+
+@_typing.final
+class ListReservationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReservationsRequest: _TypeAlias = ListReservationsRequest  # noqa: Y015
+
+@_typing.final
+class ListReservationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reservations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reservation]: ...
+    def __init__(
+        self,
+        *,
+        reservations: _abc.Iterable[Global___Reservation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservations", b"reservations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReservationsResponse: _TypeAlias = ListReservationsResponse  # noqa: Y015
 
 @_typing.final
 class TransactionMetadata(_message.Message):

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from app.rpc.gen import balance_pb2 as balance__pb2
+from . import balance_pb2 as balance__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -90,6 +90,26 @@ class BalanceServiceStub:
                 request_serializer=balance__pb2.CancelPotRequest.SerializeToString,
                 response_deserializer=balance__pb2.CancelPotResponse.FromString,
                 _registered_method=True)
+        self.GetPot = channel.unary_unary(
+                '/balance.BalanceService/GetPot',
+                request_serializer=balance__pb2.GetPotRequest.SerializeToString,
+                response_deserializer=balance__pb2.GetPotResponse.FromString,
+                _registered_method=True)
+        self.GetTable = channel.unary_unary(
+                '/balance.BalanceService/GetTable',
+                request_serializer=balance__pb2.GetTableRequest.SerializeToString,
+                response_deserializer=balance__pb2.GetTableResponse.FromString,
+                _registered_method=True)
+        self.GetReservation = channel.unary_unary(
+                '/balance.BalanceService/GetReservation',
+                request_serializer=balance__pb2.GetReservationRequest.SerializeToString,
+                response_deserializer=balance__pb2.GetReservationResponse.FromString,
+                _registered_method=True)
+        self.ListReservations = channel.unary_unary(
+                '/balance.BalanceService/ListReservations',
+                request_serializer=balance__pb2.ListReservationsRequest.SerializeToString,
+                response_deserializer=balance__pb2.ListReservationsResponse.FromString,
+                _registered_method=True)
 
 
 class BalanceServiceServicer:
@@ -175,6 +195,34 @@ class BalanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPot(self, request, context):
+        """The pot of a hand with everything that was put into it and paid out of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTable(self, request, context):
+        """The chips on a table: in play, and in open pots. An unknown table answers with none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReservation(self, request, context):
+        """A reservation, 30 days beyond its end too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReservations(self, request, context):
+        """The reservations of an account that are still held, the soonest to expire first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BalanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -232,6 +280,26 @@ def add_BalanceServiceServicer_to_server(servicer, server):
                     servicer.CancelPot,
                     request_deserializer=balance__pb2.CancelPotRequest.FromString,
                     response_serializer=balance__pb2.CancelPotResponse.SerializeToString,
+            ),
+            'GetPot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPot,
+                    request_deserializer=balance__pb2.GetPotRequest.FromString,
+                    response_serializer=balance__pb2.GetPotResponse.SerializeToString,
+            ),
+            'GetTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTable,
+                    request_deserializer=balance__pb2.GetTableRequest.FromString,
+                    response_serializer=balance__pb2.GetTableResponse.SerializeToString,
+            ),
+            'GetReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReservation,
+                    request_deserializer=balance__pb2.GetReservationRequest.FromString,
+                    response_serializer=balance__pb2.GetReservationResponse.SerializeToString,
+            ),
+            'ListReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReservations,
+                    request_deserializer=balance__pb2.ListReservationsRequest.FromString,
+                    response_serializer=balance__pb2.ListReservationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -532,6 +600,114 @@ class BalanceService:
             '/balance.BalanceService/CancelPot',
             balance__pb2.CancelPotRequest.SerializeToString,
             balance__pb2.CancelPotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/GetPot',
+            balance__pb2.GetPotRequest.SerializeToString,
+            balance__pb2.GetPotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/GetTable',
+            balance__pb2.GetTableRequest.SerializeToString,
+            balance__pb2.GetTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/GetReservation',
+            balance__pb2.GetReservationRequest.SerializeToString,
+            balance__pb2.GetReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/ListReservations',
+            balance__pb2.ListReservationsRequest.SerializeToString,
+            balance__pb2.ListReservationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,14 +9,15 @@ Keys        An idempotency key is 1 to 255 printable characters. The same key gi
             once it was applied; with other parameters it is refused as IDEMPOTENCY_KEY_REUSED.
 Refusals    A business refusal is an answer: status OK, ok = false, error = CODE. `error` is "" when ok.
 Unknown     After DEADLINE_EXCEEDED the outcome is unknown: call again with the same key. UNAVAILABLE and
-            RESOURCE_EXHAUSTED mean that the command was certainly not queued.
+            RESOURCE_EXHAUSTED mean that the command was certainly not queued. CANCELLED by the service is how
+            gRPC itself sheds calls that come faster than they can be looked at: the same, but rely on the key.
 Evolution   Fields and methods are added; names and numbers that exist never change.
 """
 
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
-from app.rpc.gen import balance_pb2 as _balance_pb2
+from . import balance_pb2 as _balance_pb2
 import grpc as _grpc
 import sys
 import typing as _typing
@@ -69,6 +70,14 @@ class BalanceServiceStub:
     """Pays a pot, whole or not at all. What the winners' amounts leave is rake. Winners without an account get one."""
     CancelPot: _grpc.UnaryUnaryMultiCallable[_balance_pb2.CancelPotRequest, _balance_pb2.CancelPotResponse]
     """Puts the pot's chips back in play of those who contributed. Cancelled again, it answers ok."""
+    GetPot: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetPotRequest, _balance_pb2.GetPotResponse]
+    """The pot of a hand with everything that was put into it and paid out of it."""
+    GetTable: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetTableRequest, _balance_pb2.GetTableResponse]
+    """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+    GetReservation: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetReservationRequest, _balance_pb2.GetReservationResponse]
+    """A reservation, 30 days beyond its end too."""
+    ListReservations: _grpc.UnaryUnaryMultiCallable[_balance_pb2.ListReservationsRequest, _balance_pb2.ListReservationsResponse]
+    """The reservations of an account that are still held, the soonest to expire first."""
 
 @_typing.type_check_only
 class BalanceServiceAsyncStub(BalanceServiceStub):
@@ -101,6 +110,14 @@ class BalanceServiceAsyncStub(BalanceServiceStub):
     """Pays a pot, whole or not at all. What the winners' amounts leave is rake. Winners without an account get one."""
     CancelPot: _aio.UnaryUnaryMultiCallable[_balance_pb2.CancelPotRequest, _balance_pb2.CancelPotResponse]  # type: ignore[assignment]
     """Puts the pot's chips back in play of those who contributed. Cancelled again, it answers ok."""
+    GetPot: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetPotRequest, _balance_pb2.GetPotResponse]  # type: ignore[assignment]
+    """The pot of a hand with everything that was put into it and paid out of it."""
+    GetTable: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetTableRequest, _balance_pb2.GetTableResponse]  # type: ignore[assignment]
+    """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+    GetReservation: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetReservationRequest, _balance_pb2.GetReservationResponse]  # type: ignore[assignment]
+    """A reservation, 30 days beyond its end too."""
+    ListReservations: _aio.UnaryUnaryMultiCallable[_balance_pb2.ListReservationsRequest, _balance_pb2.ListReservationsResponse]  # type: ignore[assignment]
+    """The reservations of an account that are still held, the soonest to expire first."""
 
 class BalanceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every call that moves chips is a command, applied in order per account or table, once, whatever fails."""
@@ -196,5 +213,37 @@ class BalanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_balance_pb2.CancelPotResponse, _abc.Awaitable[_balance_pb2.CancelPotResponse]]:
         """Puts the pot's chips back in play of those who contributed. Cancelled again, it answers ok."""
+
+    @_abc_1.abstractmethod
+    def GetPot(
+        self,
+        request: _balance_pb2.GetPotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.GetPotResponse, _abc.Awaitable[_balance_pb2.GetPotResponse]]:
+        """The pot of a hand with everything that was put into it and paid out of it."""
+
+    @_abc_1.abstractmethod
+    def GetTable(
+        self,
+        request: _balance_pb2.GetTableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.GetTableResponse, _abc.Awaitable[_balance_pb2.GetTableResponse]]:
+        """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+
+    @_abc_1.abstractmethod
+    def GetReservation(
+        self,
+        request: _balance_pb2.GetReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.GetReservationResponse, _abc.Awaitable[_balance_pb2.GetReservationResponse]]:
+        """A reservation, 30 days beyond its end too."""
+
+    @_abc_1.abstractmethod
+    def ListReservations(
+        self,
+        request: _balance_pb2.ListReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.ListReservationsResponse, _abc.Awaitable[_balance_pb2.ListReservationsResponse]]:
+        """The reservations of an account that are still held, the soonest to expire first."""
 
 def add_BalanceServiceServicer_to_server(servicer: BalanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

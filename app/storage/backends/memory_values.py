@@ -90,7 +90,7 @@ def fault_of(server: "MemoryServer", command: str, key: str, args: Args, types: 
         if found not in ("none", wanted):
             return f"type of {key} is {found}"
         types[key] = wanted
-    if command == "HINCRBY":
+    if command in ("HINCRBY", "HCOUNT"):
         counter = (server.value(key) or {}).get(args[0], b"0").decode(errors="replace")
         if not (_COUNTER.fullmatch(counter) and _COUNTER.fullmatch(str(args[1]))):
             return f"counter {key} {args[0]}"
@@ -126,6 +126,11 @@ def _hincrby(server: "MemoryServer", key: str, args: Args) -> int:
     count = int(fields.get(args[0], 0)) + int(args[1])
     fields[args[0]] = bytes_of(count)
     return count
+
+
+def _hcount(server: "MemoryServer", key: str, args: Args) -> None:
+    if _hincrby(server, key, args) == 0:
+        del server.data[key][args[0]]
 
 
 def _set(server: "MemoryServer", key: str, args: Args) -> None:
@@ -198,6 +203,7 @@ _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
     "HSET": ("hash", _hset),
     "HDEL": ("hash", _hdel),
     "HINCRBY": ("hash", _hincrby),
+    "HCOUNT": ("hash", _hcount),
     "SET": ("string", _set),
     "RPUSH": ("list", _rpush),
     "SADD": ("set", _sadd),
@@ -220,5 +226,6 @@ _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
     "LLEN": ("list", lambda value, _: len(value)),
     "SMEMBERS": ("set", lambda value, _: [member.encode() for member in value]),
     "ZRANGE": ("zset", lambda value, args: _slice(_members(value), args[0], args[1])),
+    "ZSCORE": ("zset", lambda value, args: None if args[0] not in value else bytes_of(value[args[0]])),
     "XLEN": ("stream", lambda value, _: len(value.order)),
 }

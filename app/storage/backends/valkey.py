@@ -19,6 +19,9 @@ from app.storage.plan import Plan
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 1.0
+OUT_OF_STEP = (
+    "the connection is closed, or has a reply that nobody asked for: the next one would be another's"
+)
 SCAN_COUNT = 500
 """Keys that the server looks at in one call of a scan."""
 
@@ -116,6 +119,8 @@ class ValkeyBackend:
     def _exchange(self, packed: Any, replies: int) -> list[Reply]:
         connection = self._connection
         try:
+            if connection.can_read():
+                raise ConnectionError(OUT_OF_STEP)
             connection.send_packed_command(packed)
             answers = [self._read_one() for _ in range(replies)]
         except Exception as error:

@@ -17,6 +17,7 @@ from app.storage import keys, library
 from app.storage.backend import Reply
 from app.storage.backends.errors import translate
 from app.storage.backends.valkey import (
+    OUT_OF_STEP,
     SOCKET_TIMEOUT_SECONDS,
     connection_options,
     milliseconds,
@@ -63,6 +64,8 @@ class AsyncConnection:
                     await connection.disconnect(nowait=True)
                     self._suspect = False
                 await connection.connect()
+                if await connection.can_read():
+                    raise ConnectionError(OUT_OF_STEP)
             except Exception as error:
                 await connection.disconnect(nowait=True)
                 raise Unavailable(str(error)) from error

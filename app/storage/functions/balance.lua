@@ -14,10 +14,14 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:transactions:{NNN}|ID          string  where an applied change stands; the idempotency record
   balance:transactions:by-account:{NNN}|ID|TYPE       list    ledger places of that type
   balance:transactions:idempotency:{NNN}|OP|ID|HASH   string  an outcome that sticks to its key; expires
+  balance:transactions:answers:{NNN}|ID  string  what a command on a pot answered; its idempotency record
   balance:reservations:{NNN}|ID          string  reservation; kept 30 days when it ends without a buy-in
   balance:reservations:by-account:{NNN}|ID            hash    held reservations: `amount|expiry`
   balance:reservations:expiry:{NNN}      zset    held reservations by expiry time
-  balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play
+  balance:pots:{NNN}|TABLE|HAND          hash    version, record; kept 30 days beyond the pot's end
+  balance:pots:active:{NNN}              zset    `TABLE|HAND` of active pots by their start
+  balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play, unless 0;
+                                                 `p|HAND`: chips in that active pot
   balance:totals:{NNN}                   hash    sums per currency and counts of the partition
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
   balance:dead:{NNN}                     hash    parked commands, until ops resolve them
@@ -28,8 +32,9 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
 ]]
 
 -- The commands a commit may use, and the type their key must have (or be absent).
+-- HCOUNT is an HINCRBY that leaves no field behind at 0.
 local TYPE_OF = {
-  HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash',
+  HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', HCOUNT = 'hash',
   SET = 'string', RPUSH = 'list', SADD = 'set',
   ZADD = 'zset', ZREM = 'zset', XADD = 'stream', XDEL = 'stream',
   EXPIRE = 'any',
@@ -76,7 +81,7 @@ local function fault_of(keys, write, types)
   if not wanted or not key then
     return 'write ' .. tostring(command)
   end
-  if command == 'HINCRBY' then
+  if command == 'HINCRBY' or command == 'HCOUNT' then
     local counter = redis.call('HGET', key, write[3]) or '0'
     if not (is_whole(counter, 18) and is_whole(write[4], 18)) then
       return 'counter ' .. key .. ' ' .. write[3]
@@ -94,6 +99,15 @@ local function fault_of(keys, write, types)
     return 'expiry of ' .. key
   end
   return nil
+end
+
+local function apply(key, write)
+  if write[1] ~= 'HCOUNT' then
+    return redis.call(write[1], key, unpack(write, 3))
+  end
+  if redis.call('HINCRBY', key, write[3], write[4]) == 0 then
+    redis.call('HDEL', key, write[3])
+  end
 end
 
 -- commit_1(KEYS, checks, writes): all of it or nothing.
@@ -117,7 +131,7 @@ local function commit(keys, args)
   end
   local last
   for _, write in ipairs(writes) do
-    last = redis.call(write[1], keys[write[2]], unpack(write, 3))
+    last = apply(keys[write[2]], write)
   end
   return last
 end

@@ -1,5 +1,8 @@
-"""The shared checks of the domain explain their failures as tests do."""
+"""The shared checks of the domain explain their failures as tests do; no example is judged by its time."""
 
 import pytest
+from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.support.domain")
+pytest.register_assert_rewrite("tests.support.domain", "tests.support.pots")
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

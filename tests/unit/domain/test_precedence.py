@@ -24,6 +24,7 @@ from app.domain.policy import Policy
 from app.domain.records import RefusalRecord
 from app.domain.state import Decision
 from tests.support.domain import NOW, POLICY, account, request_of, reservation, state_of
+from tests.support.pots import contribute, pot, settle
 
 TTL = POLICY.refusal_ttl_ms
 STORED = Answer(outcome=Outcome.NOT_ON_TABLE)
@@ -39,6 +40,8 @@ RULES: list[tuple[Command, Outcome]] = [
     (Commit(reservation_id="r1"), Outcome.RESERVATION_EXPIRED),
     (Release(reservation_id="r1"), Outcome.OK),
     (ExpireReservation(reservation_id="r1"), Outcome.OK),
+    (contribute(1), Outcome.OK),
+    (settle((1, "alice", 20)), Outcome.INVALID_AMOUNT),
 ]
 KINDS = [command.kind for command, _ in RULES]
 
@@ -51,7 +54,7 @@ def test_the_first_reason_is_the_answer(
     """Every combination of the five, for every command."""
     # Given
     alice = account(balance=MAX_CHIPS, status=FROZEN if frozen else ACTIVE)
-    state = state_of([alice, reservation(left_ms=-1), reservation("r2")])
+    state = state_of([alice, reservation(left_ms=-1), reservation("r2"), pot((1, "alice", 20))])
     request = request_of(
         command, arrived_at=NOW - TTL - 1 if old else NOW, deadline_at=NOW - 1 if late else 0
     )

@@ -69,9 +69,10 @@ class Histories(RuleBasedStateMachine):
             assert effect == Effect()
             return
         assert answer.outcome == model.take(command, request.record_id)
-        state.apply(decision, request.refusal_key)
-        if decision.posting:
-            self.elements[decision.posting.entry.account_id].append(decision.posting.element)
+        state.apply(decision, request)
+        for effect_on in decision.accounts:
+            elements = (posting.element for posting in effect_on.postings)
+            self.elements[effect_on.account.account_id].extend(elements)
         if not answer.ok:
             assert effect.balance == effect.version == 0
             assert set(effect.reservations.values()) <= {"EXPIRED"}

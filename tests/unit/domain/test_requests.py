@@ -5,12 +5,17 @@ from msgspec.structs import replace
 
 from app.domain.commands import (
     AccountCommand,
+    CancelPot,
     CashOut,
     Command,
     Deposit,
     EnsureAccount,
     Payout,
+    RecordContribution,
     Reserve,
+    SettlePot,
+    TableCommand,
+    Winner,
     Withdraw,
 )
 from app.domain.requests import Request
@@ -24,14 +29,29 @@ FULL: list[AccountCommand] = [
     CashOut(account_id="alice", table_id="t1", amount=5, seat_id=3, hand_id="h1"),
     Reserve(account_id="alice", table_id="t1", amount=5, timeout_seconds=9),
 ]
+ON_POTS: list[TableCommand] = [
+    RecordContribution(
+        table_id="t1", hand_id="h1", seat_id=3, account_id="alice", amount=5, contribution_type="BET"
+    ),
+    SettlePot(
+        table_id="t1",
+        hand_id="h1",
+        winners=(Winner(seat_id=3, account_id="alice", amount=5),),
+        payout_to="TABLE",
+        folded_seat_ids=(1,),
+    ),
+    CancelPot(table_id="t1", hand_id="h1", reason="misdeal"),
+]
 KINDS = [command.kind for command in FULL]
+EVERY = [*FULL, *ON_POTS]
+EVERY_KIND = [command.kind for command in EVERY]
 
 
 def fingerprint(command: Command) -> str:
     return Request(command, partition=0).fingerprint
 
 
-@pytest.mark.parametrize("command", FULL, ids=KINDS)
+@pytest.mark.parametrize("command", EVERY, ids=EVERY_KIND)
 def test_a_retry_has_the_fingerprint_of_the_first_call(command: Command) -> None:
     """Whatever changes with a retry is left out: key, command id, times."""
     first = Request(command, partition=1, key="k", command_id="c-1", arrived_at=1, deadline_at=2)
@@ -40,7 +60,7 @@ def test_a_retry_has_the_fingerprint_of_the_first_call(command: Command) -> None
     assert len(first.fingerprint) == 64
 
 
-@pytest.mark.parametrize("command", FULL, ids=KINDS)
+@pytest.mark.parametrize("command", EVERY, ids=EVERY_KIND)
 def test_any_other_content_has_another_fingerprint(command: Command) -> None:
     """Each field counts, with every value it may have."""
     seen = {fingerprint(command)}
@@ -75,6 +95,10 @@ def test_the_kind_counts() -> None:
             CashOut(account_id="a", table_id="t", amount=1, seat_id=0, hand_id=""),
         ),
         (
+            SettlePot(table_id="t", hand_id="h", winners=()),
+            SettlePot(table_id="t", hand_id="h", winners=(), payout_to="ACCOUNT", folded_seat_ids=()),
+        ),
+        (
             Reserve(account_id="a", table_id="t", amount=1),
             Reserve(account_id="a", table_id="t", amount=1, timeout_seconds=0),
         ),
@@ -89,6 +113,8 @@ def test_fingerprints_never_change() -> None:
     """They are kept for ever with what was applied: another value would refuse the retry."""
     deposit = Deposit(account_id="alice", amount=40, source="CARD")
     assert fingerprint(deposit) == "386a7a21356e018cb69d2f67bcf25c7c02d67c1c01c1e27101c5b79418412f8e"
+    settle = ON_POTS[1]
+    assert fingerprint(settle) == "f97ef17246f3e28c4fc89967ebf7e79fdd7f260394ee70e5526b5b6ae28a8d0a"
 
 
 @pytest.mark.parametrize("command", FULL, ids=KINDS)

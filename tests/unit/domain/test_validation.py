@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from app.domain.amounts import MAX_CHIPS
 from app.domain.commands import (
     KINDS,
+    CancelPot,
     CashOut,
     Command,
     Commit,
@@ -13,11 +14,15 @@ from app.domain.commands import (
     EnsureAccount,
     ExpireReservation,
     Payout,
+    RecordContribution,
     Release,
     Reserve,
+    SettlePot,
+    TableCommand,
+    Winner,
     Withdraw,
 )
-from app.domain.validation import Malformed, check_account_id, check_command
+from app.domain.validation import Malformed, TooMany, check_account_id, check_command
 
 WELL_FORMED: list[Command] = [
     EnsureAccount(account_id="alice"),
@@ -29,6 +34,9 @@ WELL_FORMED: list[Command] = [
     Commit(reservation_id="r1"),
     Release(reservation_id="r1"),
     ExpireReservation(reservation_id="r1"),
+    RecordContribution(table_id="t1", hand_id="h1", seat_id=1, account_id="alice", amount=1),
+    SettlePot(table_id="t1", hand_id="h1", winners=(Winner(seat_id=1, account_id="alice", amount=1),)),
+    CancelPot(table_id="t1", hand_id="h1"),
 ]
 
 BAD_IDS = ["a/b", "a b", " a", "a\n", "$house", "$house-007", "a|b", "{7}", "é", "x" * 129, "", 7, True, None]
@@ -44,6 +52,10 @@ WRONG: dict[str, list[object]] = {
     "seat_id": [-1, 2**31, True, 1.0, "1", None],
     "timeout_seconds": [-1, 86_401, True, 1.0, "1", None],
     "type": ["", "DEPOSIT", "payout", "RAKE", None],
+    "contribution_type": ["x" * 65, *BAD_TEXTS],
+    "winners": [(), None],
+    "payout_to": ["", "account", "SEAT", None],
+    "folded_seat_ids": [(3, 3), (1, 2, 1)],
     "source": BAD_TEXTS,
     "reason": BAD_TEXTS,
 }
@@ -57,12 +69,30 @@ RIGHT: dict[str, list[object]] = {
     "seat_id": [0, 9, 2**31 - 1],
     "timeout_seconds": [0, 1, 86_400],
     "type": ["PAYOUT", "BONUS", "REFERRAL"],
+    "contribution_type": ["", "SMALL_BLIND", "x" * 64, "Straddle 🂡"],
+    "winners": [
+        tuple(Winner(seat_id=seat, account_id="alice", amount=MAX_CHIPS) for seat in range(64)),
+        (Winner(seat_id=1, account_id="alice", amount=5), Winner(seat_id=1, account_id="alice", amount=2)),
+    ],
+    "payout_to": ["ACCOUNT", "TABLE"],
+    "folded_seat_ids": [(), (2**31 - 1, 0)],
     "source": ["", "CARD", "x" * 255, "Grüße 🂡"],
     "reason": ["", "left the table", "x" * 255],
 }
 CODES = {"account_id": "INVALID_ACCOUNT_ID", "amount": "INVALID_AMOUNT", "initial_balance": "INVALID_AMOUNT"}
 FIELDS = [(command, field) for command in WELL_FORMED for field in command.__struct_fields__]
 FIELD_NAMES = [f"{command.kind}.{field}" for command, field in FIELDS]
+
+
+def wrong(command: Command, field: str) -> list[object]:
+    """What the field may not be; a pot cannot be named without its hand."""
+    needed = isinstance(command, TableCommand) and field == "hand_id"
+    return BAD_IDS if needed else WRONG[field]
+
+
+def right(command: Command, field: str) -> list[object]:
+    """What the field may be."""
+    return [value for value in RIGHT[field] if value not in wrong(command, field)]
 
 
 def key_of(command: Command) -> str:
@@ -78,7 +108,7 @@ def test_every_kind_of_command_is_looked_at() -> None:
 @pytest.mark.parametrize(("command", "field"), FIELDS, ids=FIELD_NAMES)
 def test_a_malformed_field_is_named(command: Command, field: str) -> None:
     """Types count too: a bool, a float or a text is no amount."""
-    for value in WRONG[field]:
+    for value in wrong(command, field):
         with pytest.raises(Malformed) as malformed:
             check_command(replace(command, **{field: value}), key_of(command))
         assert malformed.value.field == field
@@ -89,8 +119,46 @@ def test_a_malformed_field_is_named(command: Command, field: str) -> None:
 @pytest.mark.parametrize(("command", "field"), FIELDS, ids=FIELD_NAMES)
 def test_a_well_formed_field_passes(command: Command, field: str) -> None:
     """Up to both ends of its range."""
-    for value in RIGHT[field]:
+    for value in right(command, field):
         check_command(replace(command, **{field: value}), key_of(command))
+
+
+@pytest.mark.parametrize(
+    ("winner", "field"),
+    [
+        (Winner(seat_id=-1, account_id="alice", amount=1), "winners[1].seat_id"),
+        (Winner(seat_id=1, account_id="$house-007", amount=1), "winners[1].account_id"),
+        (Winner(seat_id=1, account_id="", amount=1), "winners[1].account_id"),
+        (Winner(seat_id=1, account_id="alice", amount=0), "winners[1].amount"),
+        (Winner(seat_id=1, account_id="alice", amount=MAX_CHIPS + 1), "winners[1].amount"),
+    ],
+)
+def test_a_malformed_winner_is_found_by_its_place(winner: Winner, field: str) -> None:
+    """The house is never a winner."""
+    good = Winner(seat_id=0, account_id="alice", amount=1)
+    with pytest.raises(Malformed) as malformed:
+        check_command(SettlePot(table_id="t1", hand_id="h1", winners=(good, winner)), "k")
+    assert malformed.value.field == field
+
+
+def test_a_malformed_seat_that_folded_is_found_by_its_place() -> None:
+    """As any seat, it is 0 or more."""
+    settle = SettlePot(
+        table_id="t1",
+        hand_id="h1",
+        winners=(Winner(seat_id=0, account_id="alice", amount=1),),
+        folded_seat_ids=(1, -1),
+    )
+    with pytest.raises(Malformed, match=r"^folded_seat_ids\[1\] must be") as malformed:
+        check_command(settle, "k")
+    assert malformed.value.field == "folded_seat_ids[1]"
+
+
+def test_more_than_64_winners_are_too_many() -> None:
+    """Front ends tell it apart: not wrong, but more than the service takes at once."""
+    winners = tuple(Winner(seat_id=seat, account_id="alice", amount=1) for seat in range(65))
+    with pytest.raises(TooMany, match=r"^winners are more than 64"):
+        check_command(SettlePot(table_id="t1", hand_id="h1", winners=winners), "k")
 
 
 KEYED = [command for command in WELL_FORMED if command.keyed]

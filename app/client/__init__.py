@@ -1,0 +1,51 @@
+"""The balance service's client, which ships on its own as `balance_client`.
+
+Stands alone: grpc, protobuf, tenacity, the generated stubs and nothing of ours else.
+"""
+
+from .aio import AsyncBalanceClient
+from .answers import (
+    Account,
+    Balance,
+    Contribution,
+    Payout,
+    PotCancelled,
+    Released,
+    Reservation,
+    Settlement,
+    Transaction,
+)
+from .calls import PayoutTo, Winner
+from .cashier import AsyncSeatCashier, SeatCashier
+from .errors import BalanceError, CallFailed, CircuitOpen, DeadLettered, Refused, Unanswered
+from .policy import Policy
+from .seats import Join, Leave, Showdown
+from .sync import BalanceClient
+
+__all__ = [
+    "Account",
+    "AsyncBalanceClient",
+    "AsyncSeatCashier",
+    "Balance",
+    "BalanceClient",
+    "BalanceError",
+    "CallFailed",
+    "CircuitOpen",
+    "Contribution",
+    "DeadLettered",
+    "Join",
+    "Leave",
+    "Payout",
+    "PayoutTo",
+    "Policy",
+    "PotCancelled",
+    "Refused",
+    "Released",
+    "Reservation",
+    "SeatCashier",
+    "Settlement",
+    "Showdown",
+    "Transaction",
+    "Unanswered",
+    "Winner",
+]

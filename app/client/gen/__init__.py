@@ -1,0 +1,1 @@
+"""Generated from proto/balance.proto by `make proto`; not edited by hand."""

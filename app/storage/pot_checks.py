@@ -1,0 +1,85 @@
+"""Pots as an audit sees them: each record adds up, and the active ones are listed where they are looked for.
+
+A pot and the lists that name it are compared as of one moment; pots that ended in between are listed nowhere.
+"""
+
+from collections.abc import Iterable
+
+from app.domain.identifiers import partition_in
+from app.domain.pots import Pot
+from app.services.faults import StoreRefused
+from app.services.verification import Finding, Findings, What, check_active, check_pot, differing
+from app.storage import codec, keys
+from app.storage.pictures import Picture, Records, whole
+from app.storage.plan import Plan
+
+
+class Pots:
+    """Checks pots, from the lists that name active ones and from the names of all records."""
+
+    def __init__(self, records: Records, findings: Findings) -> None:
+        self._records = records
+        self._findings = findings
+
+    def check_listed(self, partition: int, picture: Picture) -> None:
+        """Every pot that a table or the index of active pots names is active, and named by both."""
+        self._check(partition, sorted(picture.pots.keys() | picture.starts.keys()))
+
+    def check_all(self) -> None:
+        """Every pot there is: its record, its lists, and the ledger entries of what it has paid."""
+        for names in self._records.scan(keys.POTS):
+            by_partition: dict[int, list[str]] = {}
+            for partition, member in filter(None, map(keys.place_in, dict.fromkeys(names))):
+                by_partition.setdefault(partition, []).append(member)
+            for partition, members in by_partition.items():
+                self._check_paid(self._check(partition, members))
+
+    def _check(self, partition: int, members: list[str]) -> list[tuple[str, Pot]]:
+        """Look at these pots, `TABLE|HAND`; those that are there and add up, with their keys."""
+        plan = Plan()
+        for member in members:
+            table_id, _, hand_id = member.partition("|")
+            plan.read("HGET", keys.pot(partition, table_id, hand_id), "record")
+            plan.read("HGET", keys.table(partition, table_id), keys.pot_field(hand_id))
+            plan.read("ZSCORE", keys.active_pots(partition), member)
+        replies = iter(self._records.read(plan)[1])
+        sound = []
+        for member, raw, listed, start in zip(members, replies, replies, replies, strict=True):
+            where = keys.pot(partition, *member.split("|", 1))
+            try:
+                pot = codec.pot(raw)
+            except StoreRefused as refused:
+                self._findings.add(differing(What.POT_UNREADABLE, where, None, str(refused)))
+                continue
+            flaw = check_active(pot, _number(listed), _number(start), where)
+            flaw = flaw or (check_pot(pot, where) if pot else None)
+            if not self._findings.add(flaw) and pot:
+                sound.append((where, pot))
+        return sound
+
+    def _check_paid(self, pots: Iterable[tuple[str, Pot]]) -> None:
+        """Behind each payment to an account stands its transaction."""
+        paid = [
+            (where, entry.transaction_id, entry.account_id)
+            for where, pot in pots
+            for entry in pot.entries
+            if entry.transaction_id
+        ]
+        plan = Plan()
+        for _, transaction_id, _ in paid:
+            plan.read("GET", keys.transaction(partition_in(transaction_id) or 0, transaction_id))
+        for (where, transaction_id, account_id), raw in zip(paid, self._records.read(plan)[1], strict=True):
+            self._findings.add(_check_payment(where, transaction_id, account_id, raw))
+
+
+def _check_payment(where: str, transaction_id: str, account_id: str, raw: bytes | None) -> Finding | None:
+    try:
+        record = codec.transaction(raw)
+    except StoreRefused:
+        return None  # it is reported where transactions are looked at
+    found = record.account_id if record else None
+    return differing(What.POT_DIFFERS, f"{where} {transaction_id}", account_id, found, account_id)
+
+
+def _number(reply: bytes | None) -> int | None:
+    return None if reply is None else whole(reply)

@@ -1,0 +1,177 @@
+"""Calls and answers: every method of the contract, under the same names in both clients."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+from app.client import (
+    Account,
+    AsyncBalanceClient,
+    Balance,
+    BalanceClient,
+    Contribution,
+    Payout,
+    PayoutTo,
+    PotCancelled,
+    Refused,
+    Released,
+    Reservation,
+    Settlement,
+    Transaction,
+    Winner,
+    calls,
+)
+from app.client.calls import Call
+from app.client.gen import balance_pb2 as pb
+
+# The call, the request that it makes, and how an answer is read.
+TABLE: list[tuple[Call[Any], Any, Any, Any]] = [
+    (
+        calls.get_balance("a"),
+        pb.GetBalanceRequest(account_id="a"),
+        pb.GetBalanceResponse(account_id="a", balance=5, available_balance=4, currency="CHIPS", version=2),
+        Balance("a", 5, 4, "CHIPS", 2, stale=False, as_of=""),
+    ),
+    (
+        calls.ensure_account("a", 5),
+        pb.EnsureAccountRequest(account_id="a", initial_balance=5),
+        pb.EnsureAccountResponse(account_id="a", balance=5, created=True),
+        Account("a", 5, created=True),
+    ),
+    (
+        calls.deposit("a", 5, source="BONUS", idempotency_key="k"),
+        pb.DepositRequest(account_id="a", amount=5, source="BONUS", idempotency_key="k"),
+        pb.DepositResponse(ok=True, transaction_id="t", new_balance=5),
+        Transaction("t", 5),
+    ),
+    (
+        calls.withdraw("a", 5, reason="r", idempotency_key="k"),
+        pb.WithdrawRequest(account_id="a", amount=5, reason="r", idempotency_key="k"),
+        pb.WithdrawResponse(ok=True, transaction_id="t"),
+        Transaction("t", 0),
+    ),
+    (
+        calls.reserve("a", "t1", 5, timeout_seconds=60, idempotency_key="k"),
+        pb.ReserveForBuyInRequest(
+            account_id="a", table_id="t1", amount=5, timeout_seconds=60, idempotency_key="k"
+        ),
+        pb.ReserveForBuyInResponse(ok=True, reservation_id="r", available_balance=1),
+        Reservation("r", 1),
+    ),
+    (
+        calls.commit("r"),
+        pb.CommitReservationRequest(reservation_id="r"),
+        pb.CommitReservationResponse(ok=True, transaction_id="t", new_balance=5),
+        Transaction("t", 5),
+    ),
+    (
+        calls.release("r", reason="why"),
+        pb.ReleaseReservationRequest(reservation_id="r", reason="why"),
+        pb.ReleaseReservationResponse(ok=True, available_balance=5),
+        Released(5),
+    ),
+    (
+        calls.cash_out("a", "t1", 3, 5, hand_id="h", idempotency_key="k"),
+        pb.ProcessCashOutRequest(
+            account_id="a", table_id="t1", seat_id=3, amount=5, hand_id="h", idempotency_key="k"
+        ),
+        pb.ProcessCashOutResponse(ok=True, transaction_id="t", new_balance=5),
+        Transaction("t", 5),
+    ),
+    (
+        calls.record_contribution("t1", "h", 3, "a", 5, contribution_type="BET", idempotency_key="k"),
+        pb.RecordContributionRequest(
+            table_id="t1",
+            hand_id="h",
+            seat_id=3,
+            account_id="a",
+            amount=5,
+            contribution_type="BET",
+            idempotency_key="k",
+        ),
+        pb.RecordContributionResponse(ok=True, total_pot=9, seat_contribution=5),
+        Contribution(9, 5),
+    ),
+    (
+        calls.settle_pot(
+            "t1", "h", [Winner(3, "a", 9)], payout_to=PayoutTo.TABLE, folded_seat_ids=[1], idempotency_key="k"
+        ),
+        pb.SettlePotRequest(
+            table_id="t1",
+            hand_id="h",
+            winners=[pb.PotWinner(seat_id=3, account_id="a", amount=9)],
+            payout_to=pb.SettlePotRequest.TABLE,
+            folded_seat_ids=[1],
+            idempotency_key="k",
+        ),
+        pb.SettlePotResponse(
+            ok=True,
+            results=[pb.SettlementResult(account_id="a", transaction_id="t", amount=8, new_balance=5)],
+        ),
+        Settlement((Payout("a", "t", 8, 5),)),
+    ),
+    (
+        calls.cancel_pot("t1", "h", reason="why"),
+        pb.CancelPotRequest(table_id="t1", hand_id="h", reason="why"),
+        pb.CancelPotResponse(ok=True),
+        PotCancelled(),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "request_made", "message", "value"), TABLE, ids=[row[0].method for row in TABLE]
+)
+def test_a_call_makes_its_request_and_reads_its_answer(
+    call: Call[Any], request_made: Any, message: Any, value: Any
+) -> None:
+    """Field by field: what is not filled in here would be lost on the wire."""
+    assert call.request == request_made
+    assert call.answer(message) == value
+
+
+def test_every_method_of_the_contract_is_there() -> None:
+    """A method that is added to the proto file is added to both clients."""
+    assert {row[0].method for row in TABLE} == set(
+        pb.DESCRIPTOR.services_by_name["BalanceService"].methods_by_name
+    )
+
+
+@pytest.mark.parametrize("client", [BalanceClient, AsyncBalanceClient])
+def test_both_clients_have_each_call_with_its_parameters(client: type) -> None:
+    """`help()` and editors see the call's own signature, and the answer instead of the call."""
+    functions = inspect.getmembers(calls, inspect.isfunction)
+    built = {
+        name: build for name, build in functions if build.__module__ == calls.__name__ and name[0] != "_"
+    }
+    assert len(built) == len(TABLE)
+    for name, build in built.items():
+        method, own = inspect.signature(getattr(client, name)), inspect.signature(build)
+        assert list(method.parameters.values())[1:] == list(own.parameters.values())
+        assert own.return_annotation.__args__ == (method.return_annotation,)
+        assert inspect.iscoroutinefunction(getattr(client, name)) is (client is AsyncBalanceClient)
+
+
+def test_a_made_key_is_one_per_call() -> None:
+    """Two calls are two commands; one call is one, however often it is sent."""
+    first, second = calls.deposit("a", 5), calls.deposit("a", 5)
+    assert first.idempotency_key == first.idempotency_key != second.idempotency_key
+    assert calls.deposit("a", 5, idempotency_key="").idempotency_key == ""
+    assert calls.commit("r").idempotency_key == ""
+
+
+def test_a_refusal_is_raised_with_what_it_told() -> None:
+    """The code to act on, and the rest of the answer to show."""
+    message = pb.ReserveForBuyInResponse(error="INSUFFICIENT_BALANCE", available_balance=4)
+    with pytest.raises(Refused) as refused:
+        calls.reserve("a", "t1", 5).answer(message)
+    assert refused.value.code == "INSUFFICIENT_BALANCE"
+    assert refused.value.answer["available_balance"] == 4
+    assert str(refused.value) == "ReserveForBuyIn refused: INSUFFICIENT_BALANCE"
+
+
+def test_an_answer_that_is_not_ok_is_never_success() -> None:
+    """Even if it forgets to say why."""
+    with pytest.raises(Refused):
+        calls.commit("r").answer(pb.CommitReservationResponse())
