@@ -9,6 +9,7 @@ import msgspec
 
 from app.config import Settings
 from app.http import errors
+from app.http.callers import Callers
 from app.http.life import FrontEndLife, OpenFrontEnd
 from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
 from app.http.operations import Resource
@@ -27,7 +28,7 @@ def create_app(
     middleware: list[Any] = [
         RequestIds(),
         EncodedSlashes(),
-        Authorization(TokenVerifier(settings), player_deposits=player_deposits),
+        Authorization(Callers(TokenVerifier(settings)), player_deposits=player_deposits),
         IdempotencyKeys(),
         life,
     ]

@@ -6,10 +6,10 @@ from falcon.asgi import Request, Response
 
 from app.domain.identifiers import MAX_KEY_LENGTH, is_key
 from app.domain.validation import Malformed, check_account_id, check_any_account_id
+from app.http.callers import Callers
 from app.http.operations import Operation, Resource
 from app.services.access import HOUSE_ACTIONS, Action, Forbidden, may
 from app.services.request_ids import fit_request_id, new_request_id
-from app.services.tokens import TokenVerifier
 
 
 class RequestIds:
@@ -33,8 +33,8 @@ class EncodedSlashes:
 class Authorization:
     """Lets a request through to a resource when its token allows what the operation wants."""
 
-    def __init__(self, verifier: TokenVerifier, *, player_deposits: bool) -> None:
-        self._verifier = verifier
+    def __init__(self, callers: Callers, *, player_deposits: bool) -> None:
+        self._callers = callers
         self._player_deposits = player_deposits
 
     async def process_resource(
@@ -43,7 +43,8 @@ class Authorization:
         operation = operation_of(req, resource)
         if operation is None or operation.access is None:
             return
-        principal = req.context.principal = self._verifier.verify(req.get_header("Authorization"))
+        principal = await self._callers.identify(req.get_header("Authorization"))
+        req.context.principal = principal
         account_id = params.get("account_id", "")
         if "account_id" in params:
             _check_account_id(operation.access, account_id)
