@@ -18,6 +18,7 @@ from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
@@ -108,6 +109,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await asyncio.to_thread(check)
     log = AsyncCommandLog(store_url(settings), check)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
@@ -116,10 +118,11 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     async def close() -> None:
         await bus.close()
         await queries.close()
+        await history.close()
         await lookups.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, lookups=lookups, close=close)
+    return FrontEnd(bus=bus, queries=queries, history=history, lookups=lookups, close=close)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

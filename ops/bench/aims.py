@@ -68,6 +68,7 @@ def _p99_aim(text: str, row: Row, limit: float) -> Aim:
 AIMS = (
     _rate_aim("64 in flight, of the bare echo", scenarios.SPREAD_64, scenarios.ECHO_64, 0.45),
     _rate_aim("256 in flight, of the bare echo", scenarios.SPREAD_256, scenarios.ECHO_256, 0.6),
+    _rate_aim("deposits over HTTP, of gRPC", scenarios.HTTP_64, scenarios.GRPC_64, 0.8),
     _rate_aim("one hot account, of 1,000 accounts", scenarios.HOT_64, scenarios.SPREAD_64, 1.3),
     Aim(
         "hot account, calls/s: the last 10 s of 60 s, of the first",

@@ -7,6 +7,7 @@ from random import randrange
 
 from ops.bench import stock
 from ops.bench.floor import direct_commits
+from ops.bench.http import http_balances, http_deposits
 from ops.bench.load import Accounts, Measured, closed_loop, open_loop
 from ops.bench.seeding import Seeder, account_id
 from ops.bench.servers import Place, Server, echo, service
@@ -85,6 +86,19 @@ COMMIT_1 = Row(
     lambda place, seconds: direct_commits(place.store, seconds),
 )
 SINGLE = Row("deposits, 1 in flight", ONE_WORKER, calls(1, SPREAD), (ECHO_1,))
+
+GRPC_64 = Row("deposits over gRPC, 64 in flight", ONE_WORKER, calls(64, SPREAD), short="gRPC")
+HTTP_64 = Row(
+    "deposits over HTTP with a token, 64 in flight",
+    ONE_WORKER,
+    lambda place, seconds: http_deposits(place, seconds, in_flight=64, accounts=SPREAD),
+    (GRPC_64,),
+)
+HTTP_READS = Row(
+    "balances over HTTP with a token, 64 in flight",
+    ONE_WORKER,
+    lambda place, seconds: http_balances(place, seconds, in_flight=64, accounts=SPREAD),
+)
 
 IDLE = Row("deposits, idle: 1 call/s", ONE_WORKER, calls_at(1))
 OPEN_500 = Row("deposits, open loop at 500/s", ONE_WORKER, calls_at(500))
@@ -168,6 +182,7 @@ BESIDE_STOCK_1 = Row("deposits beside it, 1 in flight", ONE_WORKER, calls(1, SPR
 PARTS = (
     Part("closed", (ECHO_64, SPREAD_64, HOT_64, ECHO_256, SPREAD_256)),
     Part("single", (ECHO_1, COMMIT_1, SINGLE)),
+    Part("http", (GRPC_64, HTTP_64, HTTP_READS)),
     Part("idle", (IDLE,), rounds=2, seconds=10),
     Part("open", (OPEN_500, OPEN_2000), seconds=4),
     Part("hot", (LASTING,), rounds=6, seconds=10),

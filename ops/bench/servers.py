@@ -20,11 +20,16 @@ from ops.bench.seeding import Seeder, seed_accounts, seeder
 
 @dataclass(slots=True, frozen=True)
 class Place:
-    """A running server: its gRPC address, the URL of its store, and whose children its processes are."""
+    """A running server: its gRPC address, the URL of its store, and whose children its processes are.
+
+    `http` and `token` are the address of the HTTP front end and what lets callers in.
+    """
 
     grpc: str
     store: str
     parent: int
+    http: str = ""
+    token: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -79,7 +84,7 @@ def service(workers: int = 1, accounts: int = 0, seed: Seed | None = None) -> It
             backend.call("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
             if accounts or seed:
                 _seed(backend, url, accounts, seed)
-        yield Place(running["grpc"], url, child.pid)
+        yield Place(running["grpc"], url, child.pid, running["http"], running["token"])
 
 
 def _seed(backend: ValkeyBackend, url: str, accounts: int, seed: Seed | None) -> None:

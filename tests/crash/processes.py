@@ -12,6 +12,7 @@ class Kind(Enum):
     WORKER = "workers.main"
     SCHEDULER = "scheduler.main"
     FRONT_END = "app.cli grpc"
+    HTTP = "app.http.gunicorn_conf"
     STORE = "unixsocket"
 
 
