@@ -20,7 +20,7 @@ from app.client import (
 )
 
 _WHOLE = 10_000  # basis points
-# A bet that had to be sent again may arrive behind the settlement; neither refusal sticks to the key.
+# gRPC lets a call in a thousand overtake another, and a bet may have to be sent again: these do not stick.
 _TOO_EARLY = frozenset({"POT_NOT_FOUND", "SETTLEMENT_MISMATCH"})
 
 
@@ -55,7 +55,7 @@ class DealtHand:
     async def play_out(self, *, to_accounts: bool) -> Settlement | None:
         """Send the bets in their order and the settlement right behind, without waiting for any answer.
 
-        None when the settlement found a bet missing: all have arrived now, so settle.
+        None when the settlement has overtaken a bet: by now all have arrived, so settle.
         """
         *_, settled = await _all([*map(self._bet, self._hand.bets), self._settle_early(to_accounts)])
         found: Settlement | None = settled

@@ -79,12 +79,12 @@ class EveningReport:
     @property
     def title(self) -> str:
         """Who played."""
-        return f"{self.players} players at {self.tables} tables, seed {self.seed}"
+        return f"{self.score.hands} hands, {self.players} players, seed {self.seed}"
 
     def summary(self) -> Iterator[str]:
         """The figures for people."""
         score, tally = self.score, self.tally
-        yield f"{score.hands:,} hands in {self.seconds:.1f} s, {self.hands_per_second:,.1f} per second"
+        yield f"{score.hands:,} hands in {self.seconds:.1f} s, {self.hands_per_second:.1f} per second"
         yield f"{score.settled:,} settled, {score.cancelled:,} cancelled, rake {score.rake:,}"
         yield f"{score.side_pots:,} with side pots, {score.split_pots:,} split, {score.odd_chips:,} odd chips"
         yield f"{tally.calls:,} calls, {tally.errors:,} errors"
