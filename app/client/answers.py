@@ -1,5 +1,9 @@
-"""What calls answer, as plain values. Amounts are whole chips."""
+"""What calls answer, as plain values.
 
+Amounts are whole chips; times are UTC, ISO 8601 with milliseconds and Z, "" where there is none.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -79,3 +83,97 @@ class Settlement:
 @dataclass(frozen=True, slots=True)
 class PotCancelled:
     """The pot's chips are back in play of those who contributed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatContribution:
+    """What a seat has put into a pot so far, and the account it plays for."""
+
+    seat_id: int
+    account_id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class SidePot:
+    """Chips that only these seats may win."""
+
+    amount: int
+    seat_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RakeRule:
+    """Of pots above `min_pot`, the house takes this many basis points, at most `cap`."""
+
+    basis_points: int
+    cap: int
+    min_pot: int
+
+
+@dataclass(frozen=True, slots=True)
+class PotEntry:
+    """One movement of chips, positive into the pot. `type`: BLIND, BET, POT_WIN, RAKE or REFUND.
+
+    `contribution_type` is the poker service's own word. A RAKE has no seat: 0.
+    """
+
+    type: str
+    seat_id: int
+    account_id: str
+    amount: int
+    contribution_type: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pot:
+    """The pot of a hand as it stands: ACTIVE, SETTLED or CANCELLED, `total` being all that was put in.
+
+    Contributions and results are in seat order, side pots from the main pot on and before rake; an uncalled
+    bet is a last pot of one seat. `rake_rule`, `rake_amount` and `results` come with the settlement.
+    """
+
+    table_id: str
+    hand_id: str
+    status: str
+    version: int
+    total: int
+    contributions: tuple[SeatContribution, ...]
+    side_pots: tuple[SidePot, ...]
+    rake_amount: int
+    rake_rule: RakeRule | None
+    results: tuple[Payout, ...]
+    entries: tuple[PotEntry, ...]
+    created_at: str
+    ended_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The chips on a table: in play by account, and in open pots by hand; then their sums.
+
+    An account below 0 has taken more from the table than was brought there: `deficit` is what they all lack.
+    """
+
+    table_id: str
+    in_play: Mapping[str, int]
+    open_pots: Mapping[str, int]
+    total_in_play: int
+    total_in_pots: int
+    deficit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRecord:
+    """A reservation as it stands: HELD, COMMITTED (then with its transaction), RELEASED or EXPIRED."""
+
+    reservation_id: str
+    account_id: str
+    table_id: str
+    amount: int
+    status: str
+    created_at: str
+    expires_at: str
+    ended_at: str
+    transaction_id: str

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from google.protobuf.message import Message
 
-from . import answers
+from . import answers, records
 from .errors import Refused
 from .gen import balance_pb2 as pb
 
@@ -191,6 +191,30 @@ def cancel_pot(table_id: str, hand_id: str, *, reason: str = "") -> Call[answers
     return Call("CancelPot", request, lambda _: answers.PotCancelled())
 
 
+def get_pot(table_id: str, hand_id: str) -> Call[answers.Pot]:
+    """Show the pot of a hand: everything that was put into it and paid out of it, 30 days beyond its end."""
+    return Call("GetPot", pb.GetPotRequest(table_id=table_id, hand_id=hand_id), records.pot)
+
+
+def get_table(table_id: str) -> Call[answers.Table]:
+    """Show the chips on a table: in play, and in open pots. An unknown table answers with none."""
+    return Call("GetTable", pb.GetTableRequest(table_id=table_id), records.table)
+
+
+def get_reservation(reservation_id: str) -> Call[answers.ReservationRecord]:
+    """Show a reservation, 30 days beyond its end too."""
+    request = pb.GetReservationRequest(reservation_id=reservation_id)
+    return Call("GetReservation", request, lambda message: records.reservation(message.reservation))
+
+
+def list_reservations(account_id: str) -> Call[tuple[answers.ReservationRecord, ...]]:
+    """Show the reservations of an account that are still held, the soonest to expire first."""
+    request = pb.ListReservationsRequest(account_id=account_id)
+    return Call(
+        "ListReservations", request, lambda message: tuple(map(records.reservation, message.reservations))
+    )
+
+
 def _key(given: str | None) -> str:
     # An empty key is a mistake, for the service to refuse: a made one would hide it until the second try.
     return uuid4().hex if given is None else given
@@ -234,9 +258,4 @@ def _contribution(message: pb.RecordContributionResponse) -> answers.Contributio
 
 
 def _settlement(message: pb.SettlePotResponse) -> answers.Settlement:
-    return answers.Settlement(
-        tuple(
-            answers.Payout(each.account_id, each.transaction_id, each.amount, each.new_balance)
-            for each in message.results
-        )
-    )
+    return answers.Settlement(tuple(map(records.payout, message.results)))

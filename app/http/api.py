@@ -10,10 +10,13 @@ import msgspec
 from app.config import Settings
 from app.http import errors
 from app.http.callers import Callers
+from app.http.keys import FreshKeys
 from app.http.life import FrontEndLife, OpenFrontEnd
 from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
 from app.http.operations import Resource
+from app.http.rate_limit import RateLimit
 from app.http.resources import accounts, docs, health, history
+from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier
 
 _encode = msgspec.json.Encoder().encode
@@ -24,13 +27,16 @@ def create_app(
 ) -> falcon.asgi.App[Any, Any]:
     """The app; the ASGI lifespan opens and closes its front end. With a probe, ready waits for gRPC too."""
     life = FrontEndLife(open_front_end)
+    verifier = TokenVerifier(settings)
     player_deposits = settings.player_deposits == "allow"
     middleware: list[Any] = [
         RequestIds(),
         EncodedSlashes(),
-        Authorization(Callers(TokenVerifier(settings)), player_deposits=player_deposits),
+        Authorization(Callers(verifier), player_deposits=player_deposits),
+        RateLimit(RateLimits(settings)),
         IdempotencyKeys(),
         life,
+        FreshKeys(verifier),
     ]
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=middleware)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=_encode)

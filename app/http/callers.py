@@ -28,6 +28,6 @@ class Callers:
             self._until = now + REMEMBERED_SECONDS
         principal = self._proven.get(authorization or "")
         if principal is None:
-            principal = self._verifier.verify(authorization)
+            principal = await self._verifier.verify(authorization)
             self._proven[authorization or ""] = principal
         return principal

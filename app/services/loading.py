@@ -7,6 +7,7 @@ from app.domain.commands import (
     CashOut,
     Commit,
     RecordContribution,
+    Release,
     ReservationCommand,
     Reserve,
     SettlePot,
@@ -95,8 +96,11 @@ def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy
 
 
 def _sweeps(request: Request) -> bool:
-    """True for a command that ends the past holds it passes over: one that looks at what is available."""
-    return isinstance(request.command, ReservationCommand | Reserve | Withdraw)
+    """True for a command that ends the past holds it passes over: one that looks at what is available.
+
+    ExpireReservation ends the one it names: what a message of these costs is bounded by their number.
+    """
+    return isinstance(request.command, Commit | Release | Reserve | Withdraw)
 
 
 def account_of(request: Request, state: State) -> str:

@@ -223,7 +223,9 @@ def test_whatever_becomes_of_a_step_the_promises_hold(
         plan = FaultPlan({step: fault})
         try:
             assert play(field, disturbance, plan) == expected
-            assert plan.met == [(step, fault)]
+            # Only the twin's clock stands still meanwhile: on the server an evening may be a step shorter.
+            over_before = plan.steps[kind] < number and not isinstance(field, TwinField)
+            assert plan.met == ([] if over_before else [(step, fault)])
         except BaseException as failure:
             failure.add_note(f"{fault} at {step}")
             raise

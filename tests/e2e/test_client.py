@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from app.client import CallFailed, Join, Leave, Policy, Refused
+from app.client import CallFailed, Join, Leave, Payout, Policy, Refused, Showdown, Winner
 from tests.e2e.test_store_away import frozen_store, wait_until_ready
 from tests.support.clients import KINDS, cashier_of, client_of
 from tests.support.poker_service import (
@@ -192,3 +192,59 @@ def test_a_denied_seat_costs_nothing(client: Any) -> None:
     anna = opened(client)
     assert cashier_of(client).join_seat(Join(new_id(), anna, "t1", 400), lambda: False, lambda: None) is None
     assert chips(client, anna) == (1000, 1000, 0)
+
+
+def test_a_showdown_pays_the_stacks_what_the_service_says(client: Any) -> None:
+    """From seat to cash-out: done again it pays nothing twice, and only the rake is gone at the end."""
+    table_id, hand_id = new_id(), new_id()
+    cashier, anna, bert = cashier_of(client), opened(client), opened(client)
+    stacks, paid = {anna: 0, bert: 0}, set()
+
+    def pay(payouts: tuple[Payout, ...]) -> None:
+        """Safe to repeat, as each callback is: a hand is paid once."""
+        if hand_id not in paid:
+            paid.add(hand_id)
+            for payout in payouts:
+                stacks[payout.account_id] += payout.amount
+
+    # Given: two stacks, and a pot of 300 of which 100 were not called.
+    for account_id in stacks:
+        cashier.join_seat(Join(new_id(), account_id, table_id, 400), lambda: True, lambda: None)
+        stacks[account_id] += 400
+    for seat_id, account_id, amount in ((1, anna, 100), (2, bert, 200)):
+        client.record_contribution(table_id, hand_id, seat_id, account_id, amount, contribution_type="BET")
+        stacks[account_id] -= amount
+    assert client.get_table(table_id).open_pots == {hand_id: 300}
+
+    # If: anna wins what was called, and the poker service asks twice.
+    showdown = Showdown(table_id, hand_id, (Winner(1, anna, 200), Winner(2, bert, 100)))
+    settled = cashier.settle_showdown(showdown, pay)
+    assert cashier.settle_showdown(showdown, pay) == settled
+
+    # Expect: the service and the poker service have the same stacks, and they can be taken home.
+    pot = client.get_pot(table_id, hand_id)
+    assert (pot.status, pot.total, pot.rake_amount) == ("SETTLED", 300, 5)
+    assert [(each.amount, each.seat_ids) for each in pot.side_pots] == [(200, (1, 2)), (100, (2,))]
+    assert pot.results == settled.payouts
+    assert client.get_table(table_id).in_play == stacks
+    assert sum(stacks.values()) == 800 - 5
+    for seat_id, account_id in enumerate(stacks, 1):
+        cashier.leave_seat(Leave(new_id(), account_id, table_id, seat_id, stacks[account_id]), lambda: None)
+        assert chips(client, account_id)[0] == 600 + stacks[account_id]
+    assert not any(client.get_table(table_id).in_play.values())
+
+
+def test_a_hold_can_be_looked_up(client: Any) -> None:
+    """By its id beyond its end, in the list while it is held."""
+    anna = opened(client)
+    held = client.reserve(anna, "t1", 400)
+    (listed,) = client.list_reservations(anna)
+    assert listed == client.get_reservation(held.reservation_id)
+    assert (listed.status, listed.amount, listed.ended_at) == ("HELD", 400, "")
+    bought = client.commit(held.reservation_id)
+    assert client.get_reservation(held.reservation_id).transaction_id == bought.transaction_id
+    assert client.list_reservations(anna) == ()
+    with pytest.raises(Refused, match="RESERVATION_NOT_FOUND"):
+        client.get_reservation(anna)
+    with pytest.raises(Refused, match="POT_NOT_FOUND"):
+        client.get_pot("t1", anna)

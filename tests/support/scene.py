@@ -17,6 +17,7 @@ from app.domain.commands import Command
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.reservations import EXPIRED
 from app.domain.state import State
 from app.queueing.envelope import encode_message, open_message, route_envelope, seal
 from app.queueing.hand import Hand
@@ -249,9 +250,11 @@ class Scene:
                 self._audit_account(partition, account_id, totals)
             for name, amount in (self.server.value(keys.totals(partition)) or {}).items():
                 totals[name] -= int(amount)
-        for key, table in self.server.data.items():
-            if key.startswith("balance:tables:"):
-                totals["CHIPS|inPlay"] += sum(map(int, table.values()))
+        for key, value in self.server.data.items():
+            if key.startswith(keys.TABLES):
+                totals["CHIPS|inPlay"] += sum(map(int, value.values()))
+            elif key.startswith(keys.RESERVATIONS):
+                totals["expired"] += json.loads(value)["status"] == EXPIRED
         assert {name: amount for name, amount in totals.items() if amount} == {}
 
     def _audit_account(self, partition: int, account_id: str, totals: dict[str, int]) -> None:

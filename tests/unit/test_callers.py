@@ -20,9 +20,9 @@ class CountingVerifier(TokenVerifier):
         super().__init__(SETTINGS)
         self.asked = 0
 
-    def verify(self, authorization: str | None) -> Principal:
+    async def verify(self, authorization: str | None) -> Principal:
         self.asked += 1
-        return super().verify(authorization)
+        return await super().verify(authorization)
 
 
 def bearer(subject: str) -> str:

@@ -16,7 +16,7 @@ from pokerkit import (
     State,
 )
 
-MOST_SEATS = 9
+FEWEST_SEATS, MOST_SEATS = 2, 9
 _SMALL_BLIND, _BIG_BLIND = 1, 2
 _DEEPEST_STACK = 300
 _DONE_BY_POKERKIT = (
@@ -63,6 +63,26 @@ class Hand:
     def contributions(self) -> dict[int, int]:
         """Chips put in, by seat."""
         return dict(_by_seat(self.bets))
+
+    @property
+    def is_split(self) -> bool:
+        """True when seats have shared a pot: there are more of them than pots."""
+        return len(self._won) > len(self.pots)
+
+    @property
+    def has_odd_chip(self) -> bool:
+        """True when the one pot could not be shared equally."""
+        return len(self.pots) == 1 and len(set(self._won.values())) > 1
+
+    @property
+    def _won(self) -> dict[int, int]:
+        """Winnings by seat without the uncalled bet."""
+        *_, matched, highest = sorted((0, *self.contributions.values()))
+        won = Counter(self.winnings)
+        for seat, amount in self.contributions.items():
+            if amount == highest:
+                won[seat] -= highest - matched
+        return {seat: amount for seat, amount in won.items() if amount}
 
 
 def play_hand(rng: Random, stacks: tuple[int, ...] | None = None) -> Hand:
@@ -116,7 +136,7 @@ def _by_seat(bets: Iterable[Bet]) -> Counter[int]:
 def _random_stacks(rng: Random) -> tuple[int, ...]:
     """Short ones are as likely as deep ones, so that many hands have side pots."""
     deepest = rng.choice((6, 40, _DEEPEST_STACK))
-    return tuple(rng.randint(1, deepest) for _ in range(rng.randint(2, MOST_SEATS)))
+    return tuple(rng.randint(1, deepest) for _ in range(rng.randint(FEWEST_SEATS, MOST_SEATS)))
 
 
 def _forced_bets(state: State) -> Iterator[Bet]:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ _LARGEST_START = 10_000  # chips
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunReport:
     """What a run came to. `seconds` is how long it took; chips are those of all players together."""
 
     seed: int
@@ -35,6 +36,19 @@ class Report:
     def good(self) -> bool:
         """True when every call ended as it must and no chip was made or lost."""
         return not self.tally.errors and self.chips_expected == self.chips_found
+
+    @property
+    def title(self) -> str:
+        """Who played."""
+        return f"{self.players} players, seed {self.seed}"
+
+    def summary(self) -> Iterator[str]:
+        """The figures for people."""
+        tally = self.tally
+        yield f"{tally.calls:,} calls in {self.seconds:.1f} s, {self.calls_per_second:,.0f} per second"
+        yield f"p50 {tally.percentile(0.50):.1f} ms, p99 {tally.percentile(0.99):.1f} ms"
+        yield f"{tally.retries:,} attempts made again, {tally.errors:,} errors"
+        yield f"chips expected {self.chips_expected:,}, found {self.chips_found:,}"
 
     def as_json(self) -> dict[str, Any]:
         """The report under the names that programs read."""
@@ -71,7 +85,7 @@ class Simulation:
         """Let the players finish their moves, then leave."""
         self._over.set()
 
-    async def run(self, seconds: float) -> Report:
+    async def run(self, seconds: float) -> RunReport:
         """Play for that long, or until `stop`, then settle."""
         began = time.perf_counter()
         timer = asyncio.get_running_loop().call_later(seconds, self.stop)
@@ -79,7 +93,7 @@ class Simulation:
             for player in self._players:
                 players.create_task(self._career(player))
         timer.cancel()
-        return Report(
+        return RunReport(
             seed=self._seed,
             players=len(self._players),
             seconds=time.perf_counter() - began,

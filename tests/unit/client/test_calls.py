@@ -13,17 +13,37 @@ from app.client import (
     Contribution,
     Payout,
     PayoutTo,
+    Pot,
     PotCancelled,
+    PotEntry,
+    RakeRule,
     Refused,
     Released,
     Reservation,
+    ReservationRecord,
+    SeatContribution,
     Settlement,
+    SidePot,
+    Table,
     Transaction,
     Winner,
     calls,
 )
 from app.client.calls import Call
 from app.client.gen import balance_pb2 as pb
+
+RESERVATION = pb.Reservation(
+    reservation_id="r",
+    account_id="a",
+    table_id="t1",
+    amount=5,
+    status="COMMITTED",
+    created_at="then",
+    expires_at="later",
+    ended_at="now",
+    transaction_id="t",
+)
+RESERVATION_RECORD = ReservationRecord("r", "a", "t1", 5, "COMMITTED", "then", "later", "now", "t")
 
 # The call, the request that it makes, and how an answer is read.
 TABLE: list[tuple[Call[Any], Any, Any, Any]] = [
@@ -117,6 +137,77 @@ TABLE: list[tuple[Call[Any], Any, Any, Any]] = [
         pb.CancelPotResponse(ok=True),
         PotCancelled(),
     ),
+    (
+        calls.get_pot("t1", "h"),
+        pb.GetPotRequest(table_id="t1", hand_id="h"),
+        pb.GetPotResponse(
+            ok=True,
+            pot=pb.Pot(
+                table_id="t1",
+                hand_id="h",
+                status="SETTLED",
+                version=2,
+                total=9,
+                contributions=[pb.SeatContribution(seat_id=3, account_id="a", amount=9)],
+                side_pots=[pb.SidePot(amount=9, seat_ids=[3, 4])],
+                rake_amount=1,
+                rake_rule=pb.RakeRule(basis_points=500, cap=5, min_pot=8),
+                results=[pb.SettlementResult(account_id="a", transaction_id="t", amount=8, new_balance=5)],
+                entries=[
+                    pb.PotEntry(
+                        type="BET",
+                        seat_id=3,
+                        account_id="a",
+                        amount=9,
+                        contribution_type="ALL_IN",
+                        created_at="then",
+                    )
+                ],
+                created_at="then",
+                ended_at="now",
+            ),
+        ),
+        Pot(
+            table_id="t1",
+            hand_id="h",
+            status="SETTLED",
+            version=2,
+            total=9,
+            contributions=(SeatContribution(3, "a", 9),),
+            side_pots=(SidePot(9, (3, 4)),),
+            rake_amount=1,
+            rake_rule=RakeRule(500, 5, 8),
+            results=(Payout("a", "t", 8, 5),),
+            entries=(PotEntry("BET", 3, "a", 9, "ALL_IN", "then"),),
+            created_at="then",
+            ended_at="now",
+        ),
+    ),
+    (
+        calls.get_table("t1"),
+        pb.GetTableRequest(table_id="t1"),
+        pb.GetTableResponse(
+            table_id="t1",
+            in_play=[pb.ChipsInPlay(account_id="a", amount=-2), pb.ChipsInPlay(account_id="b", amount=7)],
+            open_pots=[pb.OpenPot(hand_id="h", total=3)],
+            total_in_play=5,
+            total_in_pots=3,
+            deficit=2,
+        ),
+        Table("t1", {"a": -2, "b": 7}, {"h": 3}, total_in_play=5, total_in_pots=3, deficit=2),
+    ),
+    (
+        calls.get_reservation("r"),
+        pb.GetReservationRequest(reservation_id="r"),
+        pb.GetReservationResponse(ok=True, reservation=RESERVATION),
+        RESERVATION_RECORD,
+    ),
+    (
+        calls.list_reservations("a"),
+        pb.ListReservationsRequest(account_id="a"),
+        pb.ListReservationsResponse(reservations=[RESERVATION]),
+        (RESERVATION_RECORD,),
+    ),
 ]
 
 
@@ -169,6 +260,12 @@ def test_a_refusal_is_raised_with_what_it_told() -> None:
     assert refused.value.code == "INSUFFICIENT_BALANCE"
     assert refused.value.answer["available_balance"] == 4
     assert str(refused.value) == "ReserveForBuyIn refused: INSUFFICIENT_BALANCE"
+
+
+def test_a_pot_that_is_not_settled_names_no_rake_rule() -> None:
+    """The rule is settled with the pot; until then no rule would be the truth."""
+    message = pb.GetPotResponse(ok=True, pot=pb.Pot(status="ACTIVE"))
+    assert calls.get_pot("t1", "h").answer(message).rake_rule is None
 
 
 def test_an_answer_that_is_not_ok_is_never_success() -> None:
