@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.service import RunningService, running_service
 from tests.support.store import RealStore
 from tests.support.telling import SOAK_SEED, Tell, choose_seed, seed_of, summary, told
+
+settings.register_profile("patient", deadline=None)  # no example is judged by its time
+settings.load_profile("patient")
 
 
 def pytest_report_header() -> str:
