@@ -8,10 +8,10 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak mutants lint bench proto client lock clean
+.PHONY: help run test soak mutants lint bench proto contract openapi client lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.runtime  ## start the whole service; settings come from the environment
 	$(BIN)/balance up
@@ -19,8 +19,8 @@ run: .venv/.runtime  ## start the whole service; settings come from the environm
 test: .venv/.dev  ## run the tests; ARGS="-k pots" goes to pytest
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-soak: .venv/.dev  ## run the long random loads
-	$(BIN)/python -m pytest -m soak $(ARGS)
+soak: .venv/.dev  ## run the long random loads; ARGS="-k kill" runs some, SOAK_SEED=1 the same ones again
+	$(BIN)/python -m pytest -m soak -n auto --dist loadgroup $(ARGS)
 
 mutants: .venv/.dev  ## plant bugs in a copy of the code, one at a time: the tests must catch each
 	$(BIN)/python -m tests.mutants.run $(ARGS)
@@ -45,6 +45,12 @@ client: .venv/.runtime  ## build the client's wheel into dist
 # setuptools is locked too: the package itself is then installed without a download.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-annotate --custom-compile-command "make lock" pyproject.toml
+
+contract: .venv/.dev  ## write proto/contract.json: what gRPC callers have compiled, and must not break
+	$(BIN)/buf build proto --exclude-source-info -o proto/contract.json
+
+openapi: .venv/.runtime  ## write ops/openapi.json, the published HTTP interface
+	$(BIN)/python -m ops.openapi
 
 lock: .venv/.created  ## pin the newest allowed versions in both locks
 	$(PIP) install "uv>=0.13"

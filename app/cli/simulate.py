@@ -23,6 +23,7 @@ from app.cli.simulation.run import Simulation
 from app.cli.simulation.tally import Tally
 from app.cli.target import Target, find_target, target_options
 from app.config import Settings
+from app.rpc.tls import aio_channel
 
 _UNREACHABLE = 2
 _CONNECT_SECONDS = 3.0
@@ -108,7 +109,7 @@ async def _play_hands(target: Target, hands: int, players: int, tables: int, see
         if channel is None:
             return None
     tally = Tally()
-    async with CountingClient(target.grpc, target.token, tally) as client:
+    async with CountingClient(target, tally) as client:
         evening = Evening(client, tally, hands=hands, players=players, tables=tables, seed=seed)
         with _stopped_by_ctrl_c(evening.stop), _progress(tally, hands, lambda: evening.score.hands):
             return await evening.run()
@@ -135,7 +136,7 @@ async def _simulate(
 @asynccontextmanager
 async def _channel(target: Target) -> AsyncIterator[grpc.aio.Channel | None]:
     """A line to the service; None when it cannot be reached."""
-    async with grpc.aio.insecure_channel(target.grpc, options=_OPTIONS) as channel:
+    async with aio_channel(target.grpc, target.tls, _OPTIONS) as channel:
         try:
             await asyncio.wait_for(channel.channel_ready(), _CONNECT_SECONDS)
         except TimeoutError:

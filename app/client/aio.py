@@ -1,5 +1,6 @@
 """AsyncBalanceClient: the same service, methods and policy, on an asyncio event loop."""
 
+from collections.abc import Mapping
 from copy import copy
 from typing import Self, TypeVar
 
@@ -26,13 +27,14 @@ class AsyncBalanceClient:
         token: Token = None,
         credentials: grpc.ChannelCredentials | None = None,
         policy: Policy | None = None,
+        options: Mapping[str, int | str] | None = None,
     ) -> None:
         policy = policy or Policy()
-        options = list(CHANNEL_OPTIONS.items())
+        channel_options = [*{**CHANNEL_OPTIONS, **(options or {})}.items()]
         self._channel = (
-            grpc.aio.secure_channel(target, credentials, options)
+            grpc.aio.secure_channel(target, credentials, channel_options)
             if credentials
-            else grpc.aio.insecure_channel(target, options)
+            else grpc.aio.insecure_channel(target, channel_options)
         )
         self._stub = BalanceServiceStub(self._channel)
         self._desk = Desk(policy, policy.breaker(), token)

@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 Token = str | Callable[[], str] | None
 """A bearer token, or what returns the current one; it is asked at each attempt and must not block."""
 
-CHANNEL_OPTIONS: Mapping[str, int] = {
+CHANNEL_OPTIONS: Mapping[str, int | str] = {
     "grpc.enable_retries": 0,
     # A dead connection is noticed; the service allows a ping every 10 s.
     "grpc.keepalive_time_ms": 20_000,

@@ -1,5 +1,6 @@
 """BalanceClient: the service as a poker service calls it from threads."""
 
+from collections.abc import Mapping
 from copy import copy
 from typing import Self, TypeVar
 
@@ -30,13 +31,14 @@ class BalanceClient:
         token: Token = None,
         credentials: grpc.ChannelCredentials | None = None,
         policy: Policy | None = None,
+        options: Mapping[str, int | str] | None = None,
     ) -> None:
         policy = policy or Policy()
-        options = list(CHANNEL_OPTIONS.items())
+        channel_options = [*{**CHANNEL_OPTIONS, **(options or {})}.items()]
         self._channel = (
-            grpc.secure_channel(target, credentials, options)
+            grpc.secure_channel(target, credentials, channel_options)
             if credentials
-            else grpc.insecure_channel(target, options)
+            else grpc.insecure_channel(target, channel_options)
         )
         self._stub = BalanceServiceStub(self._channel)
         self._desk = Desk(policy, policy.breaker(), token)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.amounts import MAX_CHIPS, is_amount
-from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, TableCommand, Winner
-from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_key
+from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, TableCommand, Winner, Withdraw
+from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key
 
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_SEAT_ID = 2**31 - 1
@@ -30,11 +30,16 @@ class TooMany(Malformed):
     """A request that is larger than the service takes."""
 
 
-def check_command(command: Command, key: str) -> None:
-    """Raise Malformed, naming the field, unless command and idempotency key are well formed."""
+def check_command(command: Command, key: str, *, by_ops: bool = False) -> None:
+    """Raise Malformed, naming the field, unless command and idempotency key are well formed.
+
+    Ops may withdraw from a house account; for any other command, and anybody else, its id is malformed.
+    """
+    of_house = by_ops and isinstance(command, Withdraw) and is_house_id(command.account_id)
     checks = _CHECKS_ON_POTS if isinstance(command, TableCommand) else _CHECKS
     for field in command.__struct_fields__:
-        checks[field](field, getattr(command, field))
+        if not (of_house and field == "account_id"):
+            checks[field](field, getattr(command, field))
     if not command.keyed:
         if key:
             raise Malformed("idempotency_key", f"is not taken by {command.kind}")
@@ -47,6 +52,12 @@ def check_command(command: Command, key: str) -> None:
 def check_account_id(field: str, value: object) -> None:
     """Raise Malformed unless `value` is an id that a caller may use for an account."""
     _check_id(field, value, "INVALID_ACCOUNT_ID")
+
+
+def check_any_account_id(field: str, value: str) -> None:
+    """Raise Malformed unless `value` is an account's id, a house account's too."""
+    if not is_house_id(value):
+        check_account_id(field, value)
 
 
 def check_ids(**ids: str) -> None:

@@ -1,14 +1,25 @@
 """The HTTP application: its routes and what wraps them. One function makes it; importing has no effect."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import falcon.asgi
+import falcon.media
+import msgspec
 
 from app.config import Settings
 from app.http import errors
-from app.http.middleware import Authorization, EncodedSlashes, FrontEndLife, OpenFrontEnd, RequestIds
-from app.http.resources import accounts, health
+from app.http.callers import Callers
+from app.http.keys import FreshKeys
+from app.http.life import FrontEndLife, OpenFrontEnd
+from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
+from app.http.operations import Resource
+from app.http.rate_limit import RateLimit
+from app.http.resources import accounts, docs, health, history
+from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier
+
+_encode = msgspec.json.Encoder().encode
 
 
 def create_app(
@@ -16,10 +27,49 @@ def create_app(
 ) -> falcon.asgi.App[Any, Any]:
     """The app; the ASGI lifespan opens and closes its front end. With a probe, ready waits for gRPC too."""
     life = FrontEndLife(open_front_end)
-    middleware: list[Any] = [RequestIds(), EncodedSlashes(), Authorization(TokenVerifier(settings)), life]
+    verifier = TokenVerifier(settings)
+    player_deposits = settings.player_deposits == "allow"
+    middleware: list[Any] = [
+        RequestIds(),
+        EncodedSlashes(),
+        Authorization(Callers(verifier), player_deposits=player_deposits),
+        RateLimit(RateLimits(settings)),
+        IdempotencyKeys(),
+        life,
+        FreshKeys(verifier),
+    ]
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=middleware)
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=_encode)
     errors.install(app)
-    app.add_route("/api/health", health.Health(life))
-    app.add_route("/api/ready", health.Ready(life, grpc_probe))
-    app.add_route("/api/accounts/{account_id}/balance", accounts.Balance(life))
+    routes = api_routes(life, grpc_probe, player_deposits=player_deposits)
+    for path, resource in {**routes, **_docs_routes(routes)}.items():
+        app.add_route(path, resource)
     return app
+
+
+def api_routes(
+    life: FrontEndLife, grpc_probe: health.Probe | None, *, player_deposits: bool
+) -> Mapping[str, Resource]:
+    """Every path of the published interface."""
+    account = "/api/accounts/{account_id}"
+    return {
+        "/api/health": health.Health(life),
+        "/api/ready": health.Ready(life, grpc_probe),
+        account: accounts.Account(life, player_deposits=player_deposits),
+        f"{account}/balance": accounts.Balance(life),
+        f"{account}/deposit": accounts.Deposit(life),
+        f"{account}/withdraw": accounts.Withdraw(life),
+        f"{account}/transactions": history.Transactions(life),
+        f"{account}/transactions/{{transaction_id}}": history.AccountTransaction(life),
+        f"{account}/ledger": history.Ledger(life),
+        f"{account}/reservations": history.Reservations(life),
+        "/api/transactions/{transaction_id}": history.AnyTransaction(life),
+    }
+
+
+def _docs_routes(routes: Mapping[str, Resource]) -> Mapping[str, Resource]:
+    return {
+        "/api/openapi.json": docs.OpenApi(routes),
+        "/api/docs": docs.Page(),
+        "/api/docs/{name}": docs.Asset(),
+    }

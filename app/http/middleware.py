@@ -1,44 +1,15 @@
-"""What wraps every request: its id, its path, who may make it. And the life of the process's front end."""
+"""What wraps every request: its id, its path, who may make it, and the key that makes it repeatable."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from falcon.asgi import Request, Response
 
-from app.domain.validation import check_account_id
-from app.services.access import Action, Forbidden, may
-from app.services.queries import Queries
+from app.domain.identifiers import MAX_KEY_LENGTH, is_key
+from app.domain.validation import Malformed, check_account_id, check_any_account_id
+from app.http.callers import Callers
+from app.http.operations import Operation, Resource
+from app.services.access import HOUSE_ACTIONS, Action, Forbidden, may
 from app.services.request_ids import fit_request_id, new_request_id
-from app.services.submission import FrontEnd
-from app.services.tokens import TokenVerifier
-
-Access = Mapping[str, Action | None]  # None: anyone may
-OpenFrontEnd = Callable[[], Awaitable[FrontEnd]]
-
-
-class Resource(Protocol):
-    """What our routes lead to; `access` says for each method (GET, ...) what its caller must be allowed."""
-
-    access: ClassVar[Access]
-
-
-class FrontEndLife:
-    """Opens the front end when the process starts and closes it when it ends; resources reach it here."""
-
-    front_end: FrontEnd  # from the start-up on
-
-    def __init__(self, open_front_end: OpenFrontEnd) -> None:
-        self._open = open_front_end
-
-    async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        self.front_end = await self._open()
-
-    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        await self.front_end.close()
-
-    @property
-    def queries(self) -> Queries:
-        return self.front_end.queries
 
 
 class RequestIds:
@@ -60,22 +31,64 @@ class EncodedSlashes:
 
 
 class Authorization:
-    """Lets a request through to a resource when its token allows what the resource's `access` wants."""
+    """Lets a request through to a resource when its token allows what the operation wants."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
-        self._verifier = verifier
+    def __init__(self, callers: Callers, *, player_deposits: bool) -> None:
+        self._callers = callers
+        self._player_deposits = player_deposits
 
     async def process_resource(
         self, req: Request, _resp: Response, resource: Resource, params: dict[str, Any]
     ) -> None:
-        if not hasattr(resource, f"on_{req.method.lower()}"):
-            return  # Falcon answers 405
-        action = resource.access[req.method]  # a method without a row is a fault, never open
-        if action is None:
+        operation = operation_of(req, resource)
+        if operation is None or operation.access is None:
             return
-        principal = self._verifier.verify(req.get_header("Authorization"))
+        principal = await self._callers.identify(req.get_header("Authorization"))
+        req.context.principal = principal
         account_id = params.get("account_id", "")
         if "account_id" in params:
-            check_account_id("account_id", account_id)
-        if not may(principal, action, account_id):
+            _check_account_id(operation.access, account_id)
+        if not may(principal, operation.access, account_id, player_deposits=self._player_deposits):
             raise Forbidden("the token does not allow this")
+
+
+class IdempotencyKeys:
+    """Takes the key of an operation that needs one; the same key gets the one outcome."""
+
+    async def process_resource(
+        self, req: Request, _resp: Response, resource: Resource, _params: dict[str, Any]
+    ) -> None:
+        operation = operation_of(req, resource)
+        if operation is not None and operation.keyed:
+            req.context.idempotency_key = _key_in(req.scope["headers"])
+
+
+def operation_of(req: Request, resource: Resource) -> Operation | None:
+    """The operation that is called; None where Falcon answers 405 or OPTIONS by itself.
+
+    A method without a row in `operations` is a fault, never open.
+    """
+    return resource.operations[req.method] if hasattr(resource, f"on_{req.method.lower()}") else None
+
+
+def _check_account_id(action: Action, account_id: str) -> None:
+    if action in HOUSE_ACTIONS:
+        check_any_account_id("account_id", account_id)
+    else:
+        check_account_id("account_id", account_id)
+
+
+def _key_in(headers: list[tuple[bytes, bytes]]) -> str:
+    """The key, which stands there exactly once; in UTF-8, so that it is the same one as over gRPC."""
+    given = [value for name, value in headers if name == b"idempotency-key"]
+    if not given:
+        raise Malformed("Idempotency-Key", "is missing", "MISSING_IDEMPOTENCY_KEY")
+    if len(given) > 1:
+        raise Malformed("Idempotency-Key", "is there more than once")
+    try:
+        key = given[0].decode()
+    except UnicodeDecodeError:
+        key = ""
+    if not is_key(key):
+        raise Malformed("Idempotency-Key", f"must be 1 to {MAX_KEY_LENGTH} printable characters")
+    return key

@@ -129,7 +129,7 @@ def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int)
     work = Work(raw=_text(raw))
     try:
         envelope, command = _read(raw)
-        check_command(command, envelope.key)
+        check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:
             raise ValueError(f"command does not belong to partition {partition}")
     except _UNREADABLE as error:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
+from app.domain.identifiers import is_house_id
+
 SERVICE_SCOPE = "balance:service"
 OPS_SCOPE = "balance:ops"
 
@@ -20,6 +22,10 @@ class Action(Enum):
     """What a route or method lets its caller do."""
 
     READ_ACCOUNT = auto()
+    OPEN_ACCOUNT = auto()  # with balance 0
+    WITHDRAW = auto()
+    MAKE_CHIPS = auto()  # a deposit, or an initial balance
+    READ_ANY = auto()  # what names no account
     CALL_SERVICE = auto()  # any gRPC method: that front end is for services
     OPERATE = auto()
 
@@ -32,13 +38,26 @@ class Principal:
     scopes: frozenset[str] = frozenset()
 
 
-def may(principal: Principal, action: Action, account_id: str = "") -> bool:
-    """True if the principal may do this, on this account where the action is about one."""
+HOUSE_ACTIONS = frozenset({Action.READ_ACCOUNT, Action.WITHDRAW})
+"""What may be done to a house account, by ops; for any other action its id is malformed."""
+
+
+def may(principal: Principal, action: Action, account_id: str = "", *, player_deposits: bool = False) -> bool:
+    """True if the principal may do this, on this account where the action is about one.
+
+    With `player_deposits` (play money) players make chips on their own account.
+    """
+    if is_house_id(account_id):
+        return action in HOUSE_ACTIONS and OPS_SCOPE in principal.scopes
+    is_service = SERVICE_SCOPE in principal.scopes
+    is_own = principal.subject == account_id
     match action:
-        case Action.READ_ACCOUNT:
-            return SERVICE_SCOPE in principal.scopes or principal.subject == account_id
-        case Action.CALL_SERVICE:
-            return SERVICE_SCOPE in principal.scopes
+        case Action.READ_ACCOUNT | Action.OPEN_ACCOUNT | Action.WITHDRAW:
+            return is_service or is_own
+        case Action.MAKE_CHIPS:
+            return is_service or (is_own and player_deposits)
+        case Action.READ_ANY | Action.CALL_SERVICE:
+            return is_service
         case Action.OPERATE:
             return OPS_SCOPE in principal.scopes
     assert_never(action)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
+from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
 
@@ -34,5 +35,6 @@ class FrontEnd:
 
     bus: CommandBus
     queries: Queries
+    history: History
     lookups: Lookups
     close: Callable[[], Awaitable[None]]

@@ -275,13 +275,16 @@ def check_pot(pot: Pot, where: str) -> Finding | None:
     )
 
 
-def check_active(pot: Pot | None, listed: Value, start: Value, where: str) -> Finding | None:
-    """An active pot is listed with its chips at its table and with its start in the index; no other is."""
-    active = pot if pot and pot.status == ACTIVE else None
-    chips, begun = (active.chips, active.created_at) if active else (None, None)
-    return differing(What.POT_MISSING, f"{where} chips", chips, listed) or differing(
-        What.POT_MISSING, f"{where} start", begun, start
-    )
+def check_chips(pot: Pot | None, listed: Value, where: str) -> Finding | None:
+    """An active pot's chips are listed at its table; those of no other are."""
+    chips = pot.chips if pot and pot.status == ACTIVE else None
+    return differing(What.POT_MISSING, f"{where} chips", chips, listed)
+
+
+def check_start(pot: Pot | None, start: Value, where: str) -> Finding | None:
+    """An active pot is in the index of active ones, with its start; no other is."""
+    begun = pot.created_at if pot and pot.status == ACTIVE else None
+    return differing(What.POT_MISSING, f"{where} start", begun, start)
 
 
 Tally = Mapping[str, int]

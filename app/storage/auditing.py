@@ -118,6 +118,8 @@ class Auditor:
 
     def _compare_totals(self, partition: int, picture: Picture, walks: list[Walk]) -> None:
         doubtful = _doubtful(picture, walks)
+        if partition in self._pots.miscounted:
+            doubtful.add(IN_POTS)
         tally = _tally(picture, walks)
         for name in TOTALS:
             if name not in doubtful:

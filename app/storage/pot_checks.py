@@ -8,18 +8,31 @@ from collections.abc import Iterable
 from app.domain.identifiers import partition_in
 from app.domain.pots import Pot
 from app.services.faults import StoreRefused
-from app.services.verification import Finding, Findings, What, check_active, check_pot, differing
+from app.services.verification import (
+    Finding,
+    Findings,
+    Value,
+    What,
+    check_chips,
+    check_pot,
+    check_start,
+    differing,
+)
 from app.storage import codec, keys
 from app.storage.pictures import Picture, Records, whole
 from app.storage.plan import Plan
 
 
 class Pots:
-    """Checks pots, from the lists that name active ones and from the names of all records."""
+    """Checks pots, from the lists that name active ones and from the names of all records.
+
+    `miscounted` are the partitions where a table lists other chips than lie in the pot.
+    """
 
     def __init__(self, records: Records, findings: Findings) -> None:
         self._records = records
         self._findings = findings
+        self.miscounted: set[int] = set()
 
     def check_listed(self, partition: int, picture: Picture) -> None:
         """Every pot that a table or the index of active pots names is active, and named by both."""
@@ -37,22 +50,25 @@ class Pots:
     def _check(self, partition: int, members: list[str]) -> list[tuple[str, Pot]]:
         """Look at these pots, `TABLE|HAND`; those that are there and add up, with their keys."""
         plan = Plan()
+        names = []
         for member in members:
             table_id, _, hand_id = member.partition("|")
-            plan.read("HGET", keys.pot(partition, table_id, hand_id), "record")
+            names.append(keys.pot(partition, table_id, hand_id))
+            plan.read("HGET", names[-1], "record")
             plan.read("HGET", keys.table(partition, table_id), keys.pot_field(hand_id))
             plan.read("ZSCORE", keys.active_pots(partition), member)
         replies = iter(self._records.read(plan)[1])
         sound = []
-        for member, raw, listed, start in zip(members, replies, replies, replies, strict=True):
-            where = keys.pot(partition, *member.split("|", 1))
+        for where, raw, listed, start in zip(names, replies, replies, replies, strict=True):
             try:
                 pot = codec.pot(raw)
             except StoreRefused as refused:
                 self._findings.add(differing(What.POT_UNREADABLE, where, None, str(refused)))
                 continue
-            flaw = check_active(pot, _number(listed), _number(start), where)
-            flaw = flaw or (check_pot(pot, where) if pot else None)
+            if self._findings.add(check_chips(pot, _number(listed), where)):
+                self.miscounted.add(partition)
+                continue
+            flaw = check_start(pot, _number(start), where) or (check_pot(pot, where) if pot else None)
             if not self._findings.add(flaw) and pot:
                 sound.append((where, pot))
         return sound
@@ -81,5 +97,9 @@ def _check_payment(where: str, transaction_id: str, account_id: str, raw: bytes 
     return differing(What.POT_DIFFERS, f"{where} {transaction_id}", account_id, found, account_id)
 
 
-def _number(reply: bytes | None) -> int | None:
-    return None if reply is None else whole(reply)
+def _number(reply: bytes | None) -> Value:
+    """The number that is listed; the text where it is none."""
+    if reply is None:
+        return None
+    number = whole(reply)
+    return reply.decode(errors="replace") if number is None else number

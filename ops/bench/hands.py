@@ -5,7 +5,7 @@ import secrets
 import time
 
 from app.client import AsyncBalanceClient, PayoutTo, Refused, Settlement, Winner
-from ops.bench.load import Measured, measured
+from ops.bench.load import Measured, Stopwatch
 
 PLAYERS = 6
 # Seat and chips: everybody calls the big blind, three of them the flop, two the turn.
@@ -52,22 +52,25 @@ class _Table:
         )
 
 
-async def hands(target: str, *, tables: int, seconds: float) -> Measured:
-    """One hand after the other at each table; rate and latencies are those of whole hands."""
-    latencies: list[float] = []
-    async with AsyncBalanceClient(target) as client:
-        run = secrets.token_hex(4)
-        playing = [_Table(client, f"bench-{run}-{number}") for number in range(tables)]
-        await asyncio.gather(*(table.sit_down() for table in playing))
-        began = time.perf_counter()
-        until = began + seconds
+def hands(target: str, seconds: float, *, tables: int) -> Measured:
+    """One hand after the other at each table; rate, latencies and CPU are those of whole hands."""
 
-        async def evening(table: _Table) -> None:
-            number = 0
-            while (dealt := time.perf_counter()) < until:
-                number += 1
-                await table.hand(f"hand-{number}")
-                latencies.append(time.perf_counter() - dealt)
+    async def run() -> Measured:
+        async with AsyncBalanceClient(target) as client:
+            name = secrets.token_hex(4)
+            playing = [_Table(client, f"bench-{name}-{number}") for number in range(tables)]
+            await asyncio.gather(*(table.sit_down() for table in playing))
+            watch = Stopwatch()
+            until = time.perf_counter() + seconds
 
-        await asyncio.gather(*map(evening, playing))
-        return measured(latencies, time.perf_counter() - began)
+            async def evening(table: _Table) -> None:
+                number = 0
+                while (dealt := time.perf_counter()) < until:
+                    number += 1
+                    await table.hand(f"hand-{number}")
+                    watch.latencies.append(time.perf_counter() - dealt)
+
+            await asyncio.gather(*map(evening, playing))
+            return watch.stop()
+
+    return asyncio.run(run())

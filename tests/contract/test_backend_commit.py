@@ -145,6 +145,7 @@ WRITES: list[tuple[str, Write]] = [
     *OF_TYPE.items(),
     ("hash", ("HDEL", "the key", "field")),
     ("hash", ("HINCRBY", "the key", "counter", 1)),
+    ("hash", ("HCOUNT", "the key", "counter", 1)),
     ("string", ("SET", "the key", "text", "PX", 1000)),
     ("zset", ("ZREM", "the key", "member")),
     ("stream", ("XDEL", "the key", "1-1")),
@@ -218,15 +219,16 @@ def test_two_writes_that_cannot_both_be_stop_the_whole_commit(ground: Ground) ->
         ("1", ""),
     ],
 )
+@pytest.mark.parametrize("command", ["HINCRBY", "HCOUNT"])
 def test_a_counter_that_the_server_would_not_count_stops_the_whole_commit(
-    ground: Ground, kept: str, added: str | int
+    ground: Ground, command: str, kept: str, added: str | int
 ) -> None:
     """Not a number, not written as the server writes it, or with 19 digits: near the overflow."""
     backend = ground.backend()
     write(backend, ("HSET", "totals", "chips", kept))
     before = ground.dump()
     with pytest.raises(StoreRefused, match="counter totals chips"):
-        backend.commit(plan_of(FIRST, ("HINCRBY", "totals", "chips", added)))
+        backend.commit(plan_of(FIRST, (command, "totals", "chips", added)))
     assert ground.dump() == before
 
 
@@ -249,6 +251,22 @@ def test_a_counter_is_exact_to_the_last_chip(
     write(backend, ("HSET", "totals", "chips", kept))
     write(backend, ("HINCRBY", "totals", "chips", added))
     assert read(backend, ("HGET", "totals", "chips")) == [count]
+
+
+def test_chips_in_play_are_counted_below_zero_and_leave_nothing_at_zero(ground: Ground) -> None:
+    """
+    If a count comes to 0, by one write or by several of one commit, or never was anything else
+    Expect its field to be gone, and with its last field the table; below 0 it is kept, to be shown.
+    """
+    backend = ground.backend()
+    write(backend, ("HCOUNT", "a table", "a|anna", 30), ("HCOUNT", "a table", "a|bert", "5"))
+    write(backend, ("HCOUNT", "a table", "a|anna", "-30"), ("HCOUNT", "a table", "a|nobody", 0))
+    assert ground.dump()["a table"].value == {"a|bert": b"5"}
+    write(backend, ("HCOUNT", "a table", "a|bert", -7))
+    assert ground.dump()["a table"].value == {"a|bert": b"-2"}
+    write(backend, ("HCOUNT", "a table", "a|bert", 1), ("HCOUNT", "a table", "a|bert", 1))
+    write(backend, ("HCOUNT", "other table", "a|anna", 4), ("HCOUNT", "other table", "a|anna", -4))
+    assert ground.dump().keys() == {"balance:meta"}
 
 
 @pytest.mark.parametrize("expiry", [0, -1, "0", "-1", "", "abc", "1.5", "01", "1234567890123456"])

@@ -5,22 +5,19 @@ import pytest
 
 from app.domain.accounts import FROZEN
 from app.domain.commands import CashOut, Command, Commit, Deposit, EnsureAccount, Release, Reserve, Withdraw
-from app.domain.decide import decide
 from app.domain.ledger import GENESIS, checksum
 from app.domain.outcomes import Answer, Outcome
-from app.domain.policy import Policy
 from app.domain.records import RefusalRecord
 from app.domain.requests import Request
 from app.domain.reservations import COMMITTED, HELD, RELEASED
 from app.domain.state import State
 from app.services.changes import Changes
 from app.services.faults import StoreRefused
-from app.services.loading import load
 from app.services.parking import park
-from app.services.ports import Store, Wanted
+from app.services.ports import Wanted
 from app.services.work import Delivery
 from app.storage import keys
-from tests.support.carrying import Carrier, deposits, id_in, ids_in, load_all
+from tests.support.carrying import Carrier, decided, deposits, id_in, ids_in, load_all
 from tests.support.grounds import Ground, plan_of, read, write
 
 ANNA, BERT = id_in(1), id_in(2)
@@ -31,19 +28,6 @@ TABLE = id_in(3)
 def carrier(ground: Ground) -> Carrier:
     """The owner of all partitions."""
     return Carrier(ground.backend())
-
-
-def decided(store: Store, *orders: tuple[Command, str], partition: int = 1) -> Changes:
-    """What these commands would change, decided on what the store has now, but not committed."""
-    requests = [Request(command, partition=partition, key=key) for command, key in orders]
-    policy = Policy(refusal_ttl_ms=10**15)  # these requests have no time of arrival
-    state, now = load(store, requests, policy, 0)
-    changes = Changes()
-    for request in requests:
-        decision = decide(state, request, now, policy)
-        changes.add(state, request, decision)
-        state.apply(decision, request)
-    return changes
 
 
 # Loading

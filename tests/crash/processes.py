@@ -10,7 +10,9 @@ class Kind(Enum):
     """A kind of process, by what its command line contains."""
 
     WORKER = "workers.main"
+    SCHEDULER = "scheduler.main"
     FRONT_END = "app.cli grpc"
+    HTTP = "app.http.gunicorn_conf"
     STORE = "unixsocket"
 
 

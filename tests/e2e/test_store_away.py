@@ -17,6 +17,8 @@ import redis
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
 from tests.support.service import RunningService
+from tests.support.waiting import eventually
+from tests.support.web import Answer, code_of, opened, post
 
 
 @contextmanager
@@ -80,3 +82,22 @@ def test_reads_outlive_the_store(service: RunningService) -> None:
         # Expect: nothing needs a hand once it is back.
         wait_until_ready(service)
         assert not stub.GetBalance(pb.GetBalanceRequest(account_id=known), timeout=10).stale
+
+
+def test_http_refuses_what_needs_the_store(service: RunningService) -> None:
+    """With the time to come back; no past is made up from memory. Afterwards the same key goes through."""
+    account_id = opened(service, 5)
+    path, body = f"/api/accounts/{account_id}/deposit", {"amount": 1, "source": "s"}
+
+    def refused() -> Answer | None:
+        answer = post(service, path, body, key="k")
+        return answer if answer.status == 503 else None  # what was sent before it was noticed waits: 504
+
+    with frozen_store(service):
+        answer = eventually(refused, within_seconds=60)
+        assert (code_of(answer), answer.headers["retry-after"]) == ("UNAVAILABLE", "1")
+        for what in ("ledger", "transactions", "reservations"):
+            assert get(service, f"/api/accounts/{account_id}/{what}")[0] == 503
+    wait_until_ready(service)
+    assert post(service, path, body, key="k").status == 200
+    assert get(service, f"/api/accounts/{account_id}/balance")[2]["balance"] == 6

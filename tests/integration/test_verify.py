@@ -12,6 +12,7 @@ from app.storage import keys
 from app.storage.auditing import Auditor, partitions_of
 from tests.support.books import Books
 from tests.support.damages import DAMAGES, Damage, home, ledger
+from tests.support.pot_damages import POT_DAMAGES
 from tests.support.store import RealStore
 
 
@@ -55,6 +56,29 @@ def test_damage_is_named_exactly(real_store: RealStore, damage: Damage) -> None:
     assert not report.ok
 
 
+def test_pots_in_every_state_are_whole(real_store: RealStore) -> None:
+    """Of 160 chips put in, 40 lie in the open pot, and 4 went to the house."""
+    books = Books(real_store.backend())
+    books.play()
+    books.play_hands()
+    report = audited(real_store)
+    assert report.findings == []
+    assert report.supply == report.totals
+    assert (report.supply.in_pots, report.supply.house, report.supply.difference) == (40, 4, 0)
+
+
+@pytest.mark.parametrize("damage", POT_DAMAGES, ids=lambda damage: damage.__name__.replace("_", "-"))
+def test_damage_to_pots_is_named_exactly(real_store: RealStore, damage: Damage) -> None:
+    """The same for pots: their records, the lists that name them, and what they have paid."""
+    books = Books(real_store.backend())
+    books.play()
+    books.play_hands()
+    expected = damage(real_store.backend().call)
+    report = audited(real_store)
+    assert [(each.what, each.where, each.seq) for each in report.findings] == expected
+    assert not report.ok
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -63,6 +87,8 @@ def test_damage_is_named_exactly(real_store: RealStore, damage: Damage) -> None:
         "CHIPS|balances",
         "CHIPS|held",
         "CHIPS|inPlay",
+        "CHIPS|inPots",
+        "CHIPS|house",
         "CHIPS|type|DEPOSIT",
         "CHIPS|type|PAYOUT",
     ],
@@ -114,7 +140,7 @@ def test_what_follows_a_full_segment_stands_in_the_next(real_store: RealStore, i
 
 
 def test_a_busy_store_gives_no_false_alarm(real_store: RealStore) -> None:
-    """Accounts are opened, change, hold chips and sit down at new tables while one audit follows another."""
+    """Accounts are opened, change, hold chips and play at new tables while one audit follows another."""
     books = Books(real_store.backend())
     books.play()
     stop = threading.Event()
@@ -129,6 +155,8 @@ def test_a_busy_store_gives_no_false_alarm(real_store: RealStore) -> None:
             made = books.do(*(Reserve(account_id=each, table_id=table, amount=60) for each in guests))
             books.do(*(Commit(reservation_id=each.reservation_id) for each in made[:4]))
             books.do(*(Release(reservation_id=each.reservation_id) for each in made[4:5]))
+            books.play_hands(table, prefix=f"{evening}-")
+            books.play_hands(prefix=f"{evening}-")
             books.do(*(CashOut(account_id=each, table_id=table, amount=70) for each in guests[:3]))
 
     playing = threading.Thread(target=keep_playing)
@@ -141,4 +169,5 @@ def test_a_busy_store_gives_no_false_alarm(real_store: RealStore) -> None:
     assert [report.findings for report in reports] == [[]] * len(reports)
     assert [report.supply.difference for report in reports] == [0] * len(reports)
     assert reports[-1].entries > reports[0].entries
+    assert reports[-1].supply.house > reports[0].supply.house
     assert audited(real_store).ok

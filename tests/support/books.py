@@ -2,11 +2,25 @@
 
 from itertools import count
 
-from app.domain.commands import CashOut, Command, Commit, Deposit, EnsureAccount, Release, Reserve, Withdraw
-from app.domain.identifiers import partition_in, partition_of
+from app.domain.commands import (
+    TO_TABLE,
+    CancelPot,
+    CashOut,
+    Command,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    RecordContribution,
+    Release,
+    Reserve,
+    SettlePot,
+    Winner,
+    Withdraw,
+)
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
 from app.domain.requests import Request
+from app.queueing.envelope import route
 from app.services.execution import Execution
 from app.services.queue import Lane
 from app.services.work import Delivery, Unit, Work
@@ -21,7 +35,9 @@ class Books:
     """Owns all partitions of a store and carries out commands on it, without queue and front ends."""
 
     def __init__(self, backend: Backend, name: str = "books") -> None:
-        self._execution = Execution(BalanceStore(backend, PARTITIONS, 86_400_000), Policy())
+        self._execution = Execution(
+            BalanceStore(backend, PARTITIONS, 86_400_000), Policy(partitions=PARTITIONS)
+        )
         now, leases = backend.acquire(name, list(range(PARTITIONS)), LEASE_MS, PARTITIONS)
         self._epochs = {lease.partition: lease.epoch for lease in leases}
         self._now = now
@@ -60,11 +76,30 @@ class Books:
         self.do(CashOut(account_id="alice", table_id="t1", amount=150))
         self.do(CashOut(account_id="bob", table_id="t1", amount=60))
 
+    def play_hands(self, table_id: str = "t1", prefix: str = "") -> None:
+        """Four hands of Alice and Bob, by the name of what became of them; one is still played."""
+        for fate in ("open", "paid", "kept", "void"):
+            hand_id = f"{prefix}{fate}"
+            self.do(bet(table_id, hand_id, 1, "alice", 10), bet(table_id, hand_id, 2, "bob", 20))
+            self.do(bet(table_id, hand_id, 1, "alice", 10))
+        won = (
+            Winner(seat_id=1, account_id="alice", amount=25),
+            Winner(seat_id=2, account_id="bob", amount=15),
+        )
+        paid = SettlePot(table_id=table_id, hand_id=f"{prefix}paid", winners=won)
+        kept = SettlePot(table_id=table_id, hand_id=f"{prefix}kept", winners=won, payout_to=TO_TABLE)
+        self.do(paid, kept)
+        self.do(CancelPot(table_id=table_id, hand_id=f"{prefix}void"))
+
     def _work(self, command: Command) -> tuple[int, Work]:
-        account_id = getattr(command, "account_id", None)
-        if account_id is not None:
-            partition = partition_of(account_id, PARTITIONS)
-        else:
-            partition = partition_in(command.reservation_id) or 0  # type: ignore[attr-defined]
+        partition = route(command, PARTITIONS)
+        assert partition is not None
         key = f"k{next(self._numbers)}" if command.keyed else ""
         return partition, Work("", Request(command, partition=partition, key=key, arrived_at=self._now))
+
+
+def bet(table_id: str, hand_id: str, seat_id: int, account_id: str, amount: int) -> RecordContribution:
+    """A contribution."""
+    return RecordContribution(
+        table_id=table_id, hand_id=hand_id, seat_id=seat_id, account_id=account_id, amount=amount
+    )

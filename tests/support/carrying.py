@@ -5,14 +5,18 @@ from itertools import count
 from typing import Any
 
 from app.domain.commands import Command, Deposit
+from app.domain.decide import decide
 from app.domain.identifiers import partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.requests import Request
 from app.domain.state import State
 from app.queueing.envelope import encode_message, open_message, route, seal
 from app.queueing.limits import MESSAGE_COMMANDS
+from app.services.changes import Changes
 from app.services.execution import Execution
-from app.services.ports import Store, Wanted
+from app.services.loading import load
+from app.services.ports import CommitResult, Store, Wanted
 from app.services.queue import Lane
 from app.services.work import Delivery, Unit
 from app.storage.backend import Backend
@@ -50,8 +54,33 @@ def load_all(store: Store, **wanted: Iterable[Any]) -> State:
     return state
 
 
+def decided(store: Store, *orders: Order) -> Changes:
+    """What these commands would change, decided on what the store has now, but not committed."""
+    requests = [
+        Request(command, partition=route(command, PARTITIONS) or 0, key=key) for command, key in orders
+    ]
+    # These requests have no time of arrival.
+    policy = Policy(refusal_ttl_ms=10**15, partitions=PARTITIONS)
+    state, now = load(store, requests, policy, 0)
+    changes = Changes()
+    for request in requests:
+        decision = decide(state, request, now, policy)
+        changes.add(state, request, decision)
+        state.apply(decision, request)
+    return changes
+
+
+class _CountingStore(BalanceStore):
+    conflicts = 0
+
+    def commit(self, changes: Changes, deliveries: list[Delivery], now: int) -> CommitResult:
+        result = super().commit(changes, deliveries, now)
+        self.conflicts += result.conflict
+        return result
+
+
 class Carrier:
-    """A worker that owns every partition for as long as nobody takes one from it by force."""
+    """A worker that owns these partitions for as long as nobody takes one from it by force."""
 
     def __init__(
         self,
@@ -60,13 +89,24 @@ class Carrier:
         *,
         policy: Policy | None = None,
         refusal_ttl_ms: int = REFUSAL_TTL_MS,
+        partitions: Iterable[int] = range(PARTITIONS),
     ) -> None:
         self.backend = backend
-        self.store = BalanceStore(backend, PARTITIONS, refusal_ttl_ms)
-        self._execution = Execution(self.store, policy or Policy())
-        _, leases = backend.acquire(name, list(range(PARTITIONS)), LEASE_MS, PARTITIONS)
+        self.store = _CountingStore(backend, PARTITIONS, refusal_ttl_ms)
+        self._execution = Execution(self.store, policy or Policy(partitions=PARTITIONS))
+        self._name = name
+        _, leases = backend.acquire(name, list(partitions), LEASE_MS, PARTITIONS)
         self.epochs = {lease.partition: lease.epoch for lease in leases}
         self._messages = count(1)
+
+    @property
+    def conflicts(self) -> int:
+        """How often a commit found that somebody else had been there since its load."""
+        return self.store.conflicts
+
+    def leave(self) -> None:
+        """Hand all partitions over to whoever comes."""
+        self.backend.release(self._name, self.epochs, leave=True)
 
     def deliver(self, *orders: Order, reply_to: str = "") -> Delivery:
         """Queue the commands, of one partition, as one message, and take it in hand."""

@@ -79,6 +79,14 @@ class Proxy(socketserver.ThreadingTCPServer):
                 self.met[Met(fate, name)] += 1
             return fate
 
+    def lets_pass(self, request: bytes) -> bool:
+        """Whether a request comes through to the store; its connection breaks if not."""
+        return True
+
+    def lets_back(self, request: bytes, reply: bytes) -> bool:
+        """Whether the reply comes back; its connection breaks if not."""
+        return True
+
     def delay(self) -> None:
         """Wait, mostly for a short while."""
         time.sleep(self._longest_seconds * self._rng.random() ** 6)
@@ -91,12 +99,18 @@ class Proxy(socketserver.ThreadingTCPServer):
 @contextmanager
 def proxy(store_url: str, choose: Choice, *, seed: int = 0, longest_seconds: float = 0.4) -> Iterator[Proxy]:
     """A proxy in front of a store that listens on a unix socket."""
-    with Proxy(store_url, choose, Random(seed), longest_seconds) as found:
-        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with Proxy(store_url, choose, Random(seed), longest_seconds) as found, serving(found):
         yield found
-        found.shutdown()
-        thread.join()
+
+
+@contextmanager
+def serving(line: Proxy) -> Iterator[None]:
+    """The proxy passes on, in threads of this process, while the block runs."""
+    thread = threading.Thread(target=line.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield
+    line.shutdown()
+    thread.join()
 
 
 class _Conversation(socketserver.StreamRequestHandler):
@@ -112,9 +126,11 @@ class _Conversation(socketserver.StreamRequestHandler):
                 while request := _read(self.rfile):
                     name = _name(request)
                     fate = self.server.fate(name)
+                    if not self.server.lets_pass(request):
+                        return
                     store.sendall(request)
                     reply = self._reply(store, replies, request, fate)
-                    if fate is Fate.LOST or not reply:
+                    if fate is Fate.LOST or not reply or not self.server.lets_back(request, reply):
                         return
                     double = fate is Fate.DOUBLED and len(reply) <= DOUBLED_BYTES
                     self.request.sendall(reply * 2 if double else reply)

@@ -12,8 +12,10 @@ from app.cli.simulation.caller import Unexpected, check_equal
 from app.cli.simulation.poker_table import PokerTable, Score
 from app.cli.simulation.seating import Bankroll, Seating, named
 from app.cli.simulation.tally import Tally
+from app.cli.target import Target
 from app.client import AsyncBalanceClient, Balance, BalanceError, Policy, Refused
 from app.client.calls import Answer, Call
+from app.rpc.tls import credentials, expected_name
 
 # An outage is waited for, by all calls under way: a breaker would only end the evening.
 _POLICY = Policy(total_seconds=30.0, breaker_failures=1_000_000)
@@ -22,8 +24,15 @@ _POLICY = Policy(total_seconds=30.0, breaker_failures=1_000_000)
 class CountingClient(AsyncBalanceClient):
     """The client with a tally of its calls."""
 
-    def __init__(self, target: str, token: str | None, tally: Tally) -> None:
-        super().__init__(target, token=token, policy=_POLICY)
+    def __init__(self, target: Target, tally: Tally) -> None:
+        tls = target.tls
+        super().__init__(
+            target.grpc,
+            token=target.token,
+            credentials=credentials(tls) if tls else None,
+            policy=_POLICY,
+            options=dict(expected_name(tls)) if tls else None,
+        )
         self._tally = tally
 
     async def send(self, call: Call[Answer]) -> Answer:

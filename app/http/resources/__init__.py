@@ -1,1 +1,1 @@
-"""One module per group of resources. `access` says for each method who may call it; None means anyone."""
+"""One module per group of resources. `operations` says for each method what it is and who may call it."""

@@ -7,16 +7,25 @@ from typing import ClassVar
 
 from falcon.asgi import Request, Response
 
-from app.http.middleware import Access, FrontEndLife
+from app.http import answers
+from app.http.life import FrontEndLife
+from app.http.operations import Operation, Operations
 from app.services.times import iso_time
 
 Probe = Callable[[], Awaitable[bool]]
 
 
 class Health:
-    """GET /api/health: always 200, also when degraded."""
+    """/api/health: always 200, also when degraded."""
 
-    access: ClassVar[Access] = {"GET": None}
+    operations: ClassVar[Operations] = {
+        "GET": Operation(
+            name="getHealth",
+            summary="How the service is, for people and dashboards",
+            access=None,
+            answers={HTTPStatus.OK: answers.Health},
+        )
+    }
 
     def __init__(self, life: FrontEndLife) -> None:
         self._life = life
@@ -31,9 +40,16 @@ class Health:
 
 
 class Ready:
-    """GET /api/ready: 200 when commands can be carried out; with a probe, also by gRPC."""
+    """/api/ready: 200 when commands can be carried out; with a probe, also by gRPC."""
 
-    access: ClassVar[Access] = {"GET": None}
+    operations: ClassVar[Operations] = {
+        "GET": Operation(
+            name="getReady",
+            summary="Whether to send traffic here, for load balancers",
+            access=None,
+            answers={HTTPStatus.OK: answers.Ready, HTTPStatus.SERVICE_UNAVAILABLE: answers.Ready},
+        )
+    }
 
     def __init__(self, life: FrontEndLife, grpc_probe: Probe | None) -> None:
         self._life = life
