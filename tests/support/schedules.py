@@ -10,9 +10,24 @@ from functools import partial
 from itertools import count
 from random import Random
 
-from app.domain.commands import CashOut, Commit, Deposit, EnsureAccount, Payout, Release, Reserve, Withdraw
+from app.domain.commands import (
+    TO_ACCOUNT,
+    TO_TABLE,
+    CancelPot,
+    CashOut,
+    Commit,
+    Deposit,
+    EnsureAccount,
+    Payout,
+    RecordContribution,
+    Release,
+    Reserve,
+    SettlePot,
+    Winner,
+    Withdraw,
+)
 from app.domain.outcomes import Answer
-from tests.support.callers import Caller
+from tests.support.callers import Caller, Dealer
 from tests.support.faults import Fault, Kind, RandomFaults
 from tests.support.harness import Ask, Order, World, world_of
 from tests.support.playing_fields import Field
@@ -21,6 +36,7 @@ from tests.support.scene import ALICE, ANNA, BOB, CAROL, named
 
 PLAYERS = (ALICE, ANNA, BOB, CAROL)
 WINNERS = (named("dave", 3), named("erin", 3))
+TABLE, SEATED = named("table", 2), (named("fay", 0), named("gus", 1))
 HOUR = 3_600
 EVENTS_WITHIN_MS = 4_000
 
@@ -50,18 +66,19 @@ def play(seed: int, field: Field) -> Evening:
             account_id: Ask(Payout(account_id=account_id, amount=rng.randint(1, 99)), "win")
             for account_id in WINNERS
         }
+        table = _Table(world, Random(f"{seed} hands"))
         world.start_job(*(Order(f"pay-{name}", [payouts[name]] * rng.randint(1, 2)) for name in WINNERS))
         _disturb(world, rng)
-        world.run(*(caller.play() for caller in callers[: len(PLAYERS)]))
+        world.run(*(caller.play() for caller in callers[: len(PLAYERS)]), table.play())
         world.run(*(caller.ask(*payouts[caller.account_id]) for caller in callers[len(PLAYERS) :]))
-        world.run(*(caller.look() for caller in callers))
+        world.run(*(caller.look() for caller in (*callers, *table.seated)))
         return Evening(
-            problems=problems(world, (*PLAYERS, *WINNERS)),
+            problems=problems(world, (*PLAYERS, *WINNERS, *SEATED)),
             steps=plan.steps,
             faults=Counter((Kind(step.component, step.method), fault) for step, fault in plan.met),
             deaths=world.deaths,
             parked=len(dead_letters(world)),
-            answers=[answer for caller in callers for answer in caller.answers],
+            answers=[answer for caller in (*callers, table) for answer in caller.answers],
         )
 
 
@@ -118,3 +135,57 @@ class _Player(Caller):
             )
         )
         return Ask(command, f"key-{next(self._keys)}")
+
+
+class _Table(Dealer):
+    """A few hands of two seats, or none: each is won by one of them, or cancelled."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        super().__init__(world, TABLE)
+        self.seated = [Caller(world, account_id) for account_id in SEATED]
+        self._rng = rng
+
+    async def play(self) -> None:
+        """Open the accounts, then play."""
+        for player in self.seated:
+            await player.ask(EnsureAccount(account_id=player.account_id))
+        for number in range(self._rng.randint(0, 2)):
+            await self._play(f"hand-{number}", self._rng.randint(1, 80))
+
+    async def _play(self, hand_id: str, amount: int) -> None:
+        bets = [
+            Ask(
+                RecordContribution(
+                    table_id=TABLE,
+                    hand_id=hand_id,
+                    seat_id=seat_id,
+                    account_id=each.account_id,
+                    amount=amount,
+                ),
+                f"{hand_id} {seat_id}",
+            )
+            for seat_id, each in enumerate(self.seated)
+        ]
+        told = await self.ask_at_once(*bets)
+        if self._rng.random() < 0.3:
+            await self.ask(*self._rng.choice(bets))
+        put_in = [seat_id for seat_id, answer in enumerate(told) if answer.ok]
+        if not put_in or self._rng.random() < 0.2:
+            await self.ask(CancelPot(table_id=TABLE, hand_id=hand_id))
+            return
+        await self._settle(hand_id, self._rng.choice(put_in), amount * len(put_in))
+
+    async def _settle(self, hand_id: str, seat_id: int, pot: int) -> None:
+        """Under one key, now and then under the same again, and under another one."""
+        account_id = SEATED[seat_id]
+        winner = Winner(seat_id=seat_id, account_id=account_id, amount=pot)
+        place = self._rng.choice((TO_ACCOUNT, TO_ACCOUNT, TO_TABLE))
+        settle = SettlePot(table_id=TABLE, hand_id=hand_id, winners=(winner,), payout_to=place)
+        rake = min(pot // 20, 5) if pot > 20 else 0
+        paid = {account_id: pot - rake} if place == TO_ACCOUNT else {}
+        first = await self.settle(settle, hand_id, paid)
+        if first.ok and self._rng.random() < 0.3:
+            await self.settle(settle, hand_id, paid)
+        if first.ok and self._rng.random() < 0.5:
+            again = await self.ask(settle, f"{hand_id} again")
+            assert again.results == first.results or not again.ok
