@@ -35,6 +35,9 @@ ASKED: set[type[Command]] = {
     commands.Reserve,
     commands.Commit,
     commands.Release,
+    commands.RecordContribution,
+    commands.SettlePot,
+    commands.CancelPot,
 }
 
 
