@@ -19,8 +19,8 @@ run: .venv/.runtime  ## start the whole service; settings come from the environm
 test: .venv/.dev  ## run the tests; ARGS="-k pots" goes to pytest
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-soak: .venv/.dev  ## run the long random loads
-	$(BIN)/python -m pytest -m soak $(ARGS)
+soak: .venv/.dev  ## run the long random loads; ARGS="-k kill" runs some, SOAK_SEED=1 the same ones again
+	$(BIN)/python -m pytest -m soak -n auto --dist loadgroup $(ARGS)
 
 mutants: .venv/.dev  ## plant bugs in a copy of the code, one at a time: the tests must catch each
 	$(BIN)/python -m tests.mutants.run $(ARGS)

@@ -1,6 +1,7 @@
 """The composition root: builds the parts of each process from Settings. Importing it has no effect."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,14 @@ from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
+from app.services.schedule import Schedule
 from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
+from app.storage.schedule import StoreSchedule
 from app.storage.store import BalanceStore
 
 
@@ -27,6 +30,15 @@ class WorkerParts:
 
     broker: StreamsBroker
     execution: Execution
+
+
+@dataclass(slots=True, frozen=True)
+class SchedulerParts:
+    """What a scheduler process works with. `check_store` raises StoreUnfit; see `app.storage.fitness`."""
+
+    schedule: Schedule
+    check_store: Callable[[], None]
+    close: Callable[[], None]
 
 
 def policy(settings: Settings) -> Policy:
@@ -76,6 +88,16 @@ def make_worker(settings: Settings) -> WorkerParts:
     return WorkerParts(broker, Execution(store, policy(settings)))
 
 
+def make_scheduler(settings: Settings) -> SchedulerParts:
+    """The parts of one scheduler process. Connects when the work begins."""
+    backend = ValkeyBackend(store_url(settings))
+    return SchedulerParts(
+        schedule=StoreSchedule(backend),
+        check_store=lambda: _keep_counting(backend, settings),
+        close=backend.close,
+    )
+
+
 async def open_front_end(settings: Settings) -> FrontEnd:
     """The parts of one front-end process, running. The store may be away: the bus connects by itself.
 
@@ -89,6 +111,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
+    await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
     async def close() -> None:
         await bus.close()

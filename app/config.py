@@ -20,10 +20,10 @@ _PUBLIC_PEM = re.compile(r"-----BEGIN (RSA )?PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\
 # The first name is the setting; the others are accepted in its place, one at a time.
 _OTHER_NAMES: Mapping[str, Sequence[str]] = {
     "JWT_HS256_SECRET": ("JWT_SECRET", "JWT_HS256_SECRET_FILE"),
+    "JWT_HS256_SECRET_PREVIOUS": ("JWT_HS256_SECRET_PREVIOUS_FILE",),
     "JWT_PUBLIC_KEY": ("JWT_PUBLIC_KEY_FILE",),
+    "REDIS_URL": ("REDIS_URL_FILE",),
 }
-# Ignoring one of these would leave a door open that its owner believes shut.
-_NOT_YET: Mapping[str, str] = {"JWKS_URL": "not supported in this version"}
 
 
 class Problem(NamedTuple):
@@ -93,6 +93,18 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _key_server_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        complete = url.hostname and url.port != 0 and not (url.username or url.password or url.fragment)
+        safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+    except ValueError:
+        complete = safe = False
+    if not complete or not safe or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("wanted is https://HOST/PATH (http:// only on this machine)")
+    return text
+
+
 def _secret(text: str) -> str:
     if len(text.encode(errors="replace")) < _SHORTEST_SECRET_BYTES:
         raise ValueError(f"is too short; wanted are at least {_SHORTEST_SECRET_BYTES} bytes")
@@ -109,11 +121,21 @@ def _public_key(text: str) -> str:
     return pem
 
 
+def _method_table(text: str) -> Mapping[str, frozenset[str]]:
+    rows = [row.partition("=") for row in text.split()]
+    table = {name: frozenset(methods.split(",")) for name, _, methods in rows}
+    if len(table) < len(rows) or not all(name and all(methods) for name, methods in table.items()):
+        raise ValueError("wanted is NAME=METHOD,METHOD NAME=*, each name once")
+    return table
+
+
 Port = Annotated[int, _number(0, 65_535)]
 Processes = Annotated[int, _number(1, 256)]
 Milliseconds = Annotated[int, _number(1, 366 * _DAY_MS)]
 Chips = Annotated[int, _number(0, _LARGEST_AMOUNT)]
+PerSecond = Annotated[int, _number(0, 1_000_000)]
 Text = Annotated[str | None, str]
+File = Annotated[Path | None, Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +163,25 @@ class Settings:
     allow_plaintext: bool = False
 
     jwt_hs256_secret: Annotated[str | None, _secret] = field(default=None, repr=False)
+    jwt_hs256_secret_previous: Annotated[str | None, _secret] = field(default=None, repr=False)
     jwt_public_key: Annotated[str | None, _public_key] = field(default=None, repr=False)
+    jwks_url: Annotated[str | None, _key_server_url] = None
     jwt_issuer: Text = None
     jwt_audience: Text = None
     grpc_auth: Literal["off", "required"] = "off"
     player_deposits: Literal["deny", "allow"] = "deny"
+    rate_limit_per_second: PerSecond = 0
+    rate_limit_burst: Annotated[int | None, _number(1, 1_000_000)] = None
+    service_rate_limit_per_second: PerSecond = 0
+
+    tls_cert_file: File = None
+    tls_key_file: File = None
+    tls_client_ca_file: File = None
+    tls_client_methods: Annotated[Mapping[str, frozenset[str]] | None, _method_table] = None
+    tls_ca_file: File = None
+    tls_server_name: Annotated[str | None, _host] = None
+    tls_client_cert_file: File = None
+    tls_client_key_file: File = None
 
     reservation_timeout_ms: Annotated[int, _number(1, _DAY_MS)] = 30_000
     reservation_expiry_interval_ms: Milliseconds = 5_000
@@ -163,7 +199,7 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check every variable; raise one SettingsError that names all problems."""
         values: dict[str, Any] = {}
-        problems = [Problem((name,), why) for name, why in _NOT_YET.items() if environ.get(name)]
+        problems: list[Problem] = []
         for name, hint in get_type_hints(cls, include_extras=True).items():
             try:
                 if text := _text(environ, name.upper()):
@@ -180,13 +216,13 @@ class Settings:
     @property
     def has_jwt_key(self) -> bool:
         """Whether tokens can be checked at all; without a key every token is refused."""
-        return bool(self.jwt_hs256_secret or self.jwt_public_key)
+        return bool(self.jwt_hs256_secret or self.jwt_public_key or self.jwks_url)
 
 
 def variables() -> tuple[str, ...]:
     """Return the name of every variable that is read."""
     names = [name.upper() for name in get_type_hints(Settings)]
-    return (*names, *(name for others in _OTHER_NAMES.values() for name in others), *_NOT_YET)
+    return (*names, *(name for others in _OTHER_NAMES.values() for name in others))
 
 
 def is_loopback(host: str) -> bool:
@@ -211,7 +247,7 @@ def _text(environ: Mapping[str, str], variable: str) -> str:
     if not given:
         return ""
     text = environ[given[0]]
-    if not given[0].endswith("_FILE"):
+    if given[0] == variable or not given[0].endswith("_FILE"):
         return text
     try:
         return Path(text).read_text(encoding="utf-8").rstrip("\r\n")
@@ -240,10 +276,16 @@ def _conflicts(settings: Settings) -> Iterator[Problem]:
     for (one, port), (other, same) in combinations(ports, 2):
         if port == same != 0:
             yield Problem((one, other), f"both are {port}; each needs a port of its own")
-    if settings.jwt_hs256_secret and settings.jwt_public_key:
+    keys = [name for name in ("JWT_HS256_SECRET", "JWT_PUBLIC_KEY", "JWKS_URL") if _given(settings, name)]
+    if len(keys) > 1:
+        yield Problem(tuple(keys), "set together; tokens are checked with exactly one of them")
+    for one, other, why in _TOGETHER:
+        if _given(settings, one) and not _given(settings, other):
+            yield Problem((one, other), f"the first is set without the second; {why}")
+    if settings.ready_requires_grpc and settings.tls_client_ca_file and not settings.tls_client_cert_file:
         yield Problem(
-            ("JWT_HS256_SECRET", "JWT_PUBLIC_KEY"),
-            "both are set; tokens are checked with exactly one of them",
+            ("TLS_CLIENT_CA_FILE", "TLS_CLIENT_CERT_FILE"),
+            "the service asks its own gRPC port whether it is ready, so it needs a client certificate too",
         )
     if not is_loopback(settings.bind_host):
         yield from _missing_when_exposed(settings)
@@ -257,12 +299,33 @@ def _conflicts(settings: Settings) -> Iterator[Problem]:
         )
 
 
+# The first makes no sense, or means less than its owner believes, without the second.
+_TOGETHER = (
+    ("JWT_HS256_SECRET_PREVIOUS", "JWT_HS256_SECRET", "the secret before is for while it is changed"),
+    ("TLS_CERT_FILE", "TLS_KEY_FILE", "a certificate is served with its key"),
+    ("TLS_KEY_FILE", "TLS_CERT_FILE", "a certificate is served with its key"),
+    ("TLS_CLIENT_CA_FILE", "TLS_CERT_FILE", "certificates of callers come with TLS"),
+    ("TLS_CLIENT_CA_FILE", "TLS_CLIENT_METHODS", "whom it names in no row may call nothing"),
+    ("TLS_CLIENT_METHODS", "TLS_CLIENT_CA_FILE", "without a CA nobody's name is proven"),
+    ("TLS_CLIENT_CERT_FILE", "TLS_CLIENT_KEY_FILE", "a certificate is shown with its key"),
+    ("TLS_CLIENT_KEY_FILE", "TLS_CLIENT_CERT_FILE", "a certificate is shown with its key"),
+    ("RATE_LIMIT_BURST", "RATE_LIMIT_PER_SECOND", "nothing is limited"),
+)
+
+
+def _given(settings: Settings, variable: str) -> bool:
+    return bool(getattr(settings, variable.lower()))
+
+
 def _missing_when_exposed(settings: Settings) -> Iterator[Problem]:
     host = settings.bind_host
+    keys = "JWT_HS256_SECRET, JWT_PUBLIC_KEY or JWKS_URL"
+    callers = "GRPC_AUTH=required or TLS_CLIENT_CA_FILE"
+    secrecy = "TLS_CERT_FILE, or ALLOW_PLAINTEXT=on behind a proxy that adds TLS"
     wanted = [
-        ("JWT_HS256_SECRET", "JWT_HS256_SECRET or JWT_PUBLIC_KEY", settings.has_jwt_key),
-        ("GRPC_AUTH", "GRPC_AUTH=required", settings.grpc_auth == "required"),
-        ("ALLOW_PLAINTEXT", "ALLOW_PLAINTEXT=on, as there is no TLS yet", settings.allow_plaintext),
+        ("JWT_HS256_SECRET", keys, settings.has_jwt_key),
+        ("GRPC_AUTH", callers, settings.grpc_auth == "required" or settings.tls_client_ca_file),
+        ("ALLOW_PLAINTEXT", secrecy, settings.allow_plaintext or settings.tls_cert_file),
     ]
     for variable, what, fulfilled in wanted:
         if not fulfilled:

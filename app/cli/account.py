@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from app.cli.store import NoStoreError, with_store
-from app.cli.target import Target, find_target, target_options
+from app.cli.target import HttpConnection, Target, find_target, target_options
 from app.config import Settings
 from app.services.faults import BalanceFault
 from app.services.queries import BalanceView
@@ -81,7 +81,7 @@ async def _view(account_id: str, url: str, partitions: int) -> BalanceView:
 def _ask(target: Target, account_id: str) -> Mapping[str, Any] | None:
     """What the service's HTTP front end says of the account; None when there is none."""
     headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
-    connection = HTTPConnection(target.http, timeout=_TIMEOUT_SECONDS)
+    connection = HttpConnection(target.http, target.tls, _TIMEOUT_SECONDS)
     try:
         connection.request("GET", f"/api/accounts/{quote(account_id, safe='')}/balance", headers=headers)
         response = connection.getresponse()

@@ -10,6 +10,7 @@ from app.bootstrap import open_front_end
 from app.cli.target import reachable_host
 from app.config import Settings, address
 from app.http.api import create_app
+from app.services.tls import ClientTls
 
 
 def application() -> falcon.asgi.App[Any, Any]:
@@ -19,5 +20,7 @@ def application() -> falcon.asgi.App[Any, Any]:
     if settings.ready_requires_grpc:
         from app.rpc.health import is_serving
 
-        grpc_probe = partial(is_serving, address(reachable_host(settings), settings.grpc_port))
+        grpc_probe = partial(
+            is_serving, address(reachable_host(settings), settings.grpc_port), ClientTls.of(settings)
+        )
     return create_app(settings, partial(open_front_end, settings), grpc_probe)

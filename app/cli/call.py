@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from app.cli.target import find_target, target_options
 from app.config import Settings
 from app.rpc.gen import balance_pb2
+from app.rpc.tls import channel
 
 _SERVICE = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
 
@@ -35,8 +36,8 @@ def call(method: str, fields: tuple[str, ...], timeout: float, target: str | Non
     descriptor = _SERVICE.methods_by_name[method]
     request = request_of(descriptor, fields)
     metadata = (("authorization", f"Bearer {found.token}"),) if found.token else ()
-    with grpc.insecure_channel(found.grpc) as channel:
-        invoke = channel.unary_unary(
+    with channel(found.grpc, found.tls) as service:
+        invoke = service.unary_unary(
             f"/{_SERVICE.full_name}/{method}",
             request_serializer=GetMessageClass(descriptor.input_type).SerializeToString,
             response_deserializer=GetMessageClass(descriptor.output_type).FromString,

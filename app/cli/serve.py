@@ -1,6 +1,7 @@
 """`balance grpc` and `balance http`: a front end, until SIGTERM or SIGINT."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ import click
 from app.cli.supervisor import REFUSED
 from app.config import Settings, address
 
+_log = logging.getLogger(__name__)
+
 
 @click.command()
 def grpc() -> None:
@@ -19,10 +22,8 @@ def grpc() -> None:
 
     The first signal lets calls in hand finish (5 s), the second ends the process at once.
     """
-    from app.telemetry.logs import configure_logs
-
     settings = Settings.from_environment(os.environ)
-    configure_logs(settings.log_level, "grpc")
+    _begin(settings, "grpc")
     try:
         with _unfit_store_refused():
             asyncio.run(_serve_grpc(settings))
@@ -40,6 +41,7 @@ def http() -> None:
     # What would end gunicorn's workers, one after the other for ever, ends this process here.
     settings = Settings.from_environment(os.environ)
     TokenVerifier(settings)
+    _begin(settings, "http")
     with _unfit_store_refused(), suppress(StoreUnavailable):
         check_store(settings)
     argv = [sys.executable, "-m", "gunicorn", *gunicorn_arguments(settings)]
@@ -48,13 +50,28 @@ def http() -> None:
 
 def gunicorn_arguments(settings: Settings) -> list[str]:
     """What gunicorn is told by these settings. Naming a configuration keeps it from looking for one."""
+    tls = []
+    if settings.tls_cert_file and settings.tls_key_file:
+        tls = [f"--certfile={settings.tls_cert_file}", f"--keyfile={settings.tls_key_file}"]
     return [
         "--config=python:app.http.gunicorn_conf",
         f"--bind={address(settings.bind_host, settings.http_port)}",
         f"--workers={settings.http_processes}",
         f"--log-level={settings.log_level}",
+        *tls,
         "app.cli.asgi:application()",
     ]
+
+
+def _begin(settings: Settings, process: str) -> None:
+    """Set up the logs and refuse files that cannot be used. Say so where nobody's token can be checked."""
+    from app.services.tls import check_files
+    from app.telemetry.logs import configure_logs
+
+    configure_logs(settings.log_level, process)
+    check_files(settings)
+    if not settings.has_jwt_key:
+        _log.warning("no key to check tokens with is set: listening on %s only", settings.bind_host)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-import grpc.aio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -20,6 +19,7 @@ from app.cli.simulation.run import Report, Simulation
 from app.cli.simulation.tally import Tally
 from app.cli.target import Target, find_target, target_options
 from app.config import Settings
+from app.rpc.tls import aio_channel
 
 _UNREACHABLE = 2
 _CONNECT_SECONDS = 3.0
@@ -71,7 +71,7 @@ async def _simulate(
     target: Target, players: int, seconds: float, seed: int, concurrency: int
 ) -> Report | None:
     """Connect and run; None when the service cannot be reached."""
-    async with grpc.aio.insecure_channel(target.grpc, options=_OPTIONS) as channel:
+    async with aio_channel(target.grpc, target.tls, _OPTIONS) as channel:
         try:
             await asyncio.wait_for(channel.channel_ready(), _CONNECT_SECONDS)
         except TimeoutError:

@@ -6,13 +6,15 @@ Must not hand a token to an address that it was not made for.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from app.config import Settings, address
+from app.config import Settings, address, is_loopback
+from app.services.tls import ClientTls
 
 _RUN_FILE = "run.json"
 # A server may listen on every address; a client needs one of them.
@@ -32,6 +34,7 @@ class Running:
     token: str | None = field(repr=False)
     pid: int
     started_at: str
+    tls: ClientTls | None = None
 
     def publish(self) -> None:
         """Write the file, for this user alone."""
@@ -50,13 +53,39 @@ class Target:
     http: str
     token: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
+    tls: ClientTls | None = None
+
+
+class HttpConnection(HTTPConnection):
+    """A connection to HOST:PORT, with TLS where `tls` says how."""
+
+    def __init__(self, at: str, tls: ClientTls | None, timeout_seconds: float) -> None:
+        super().__init__(at, timeout=timeout_seconds)
+        self._tls = tls
+
+    def connect(self) -> None:
+        super().connect()
+        if self._tls is not None:
+            name = self._tls.server_name or self.host
+            self.sock = self._tls.context().wrap_socket(self.sock, server_hostname=name)
 
 
 def target_options(command: Command) -> Command:
-    """Add the options --target and --token to a command, as parameters for `find_target`."""
-    token = click.option("--token", envvar="BALANCE_TOKEN", help="Bearer token; better in BALANCE_TOKEN.")
+    """Add the options --target and --token-file to a command, as parameters for `find_target`."""
+    token = click.option(
+        "--token-file",
+        "token",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=_read_token,
+        help="File that holds the bearer token; or set BALANCE_TOKEN.",
+    )
     target = click.option("--target", metavar="HOST:PORT", help="The gRPC address of the service.")
     return target(token(command))
+
+
+def _read_token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
+    """The token: never from the arguments, which every user of the machine can see."""
+    return path.read_text().strip() if path else os.environ.get("BALANCE_TOKEN") or None
 
 
 def find_target(settings: Settings, target: str | None = None, token: str | None = None) -> Target:
@@ -64,15 +93,25 @@ def find_target(settings: Settings, target: str | None = None, token: str | None
 
     The HTTP front end of `target` is taken to be on the same host, on HTTP_PORT.
     """
+    tls = ClientTls.of(settings)
     if target:
         host = target.rpartition(":")[0].strip("[]")
-        return Target(target, address(host, settings.http_port), token, settings.redis_url)
-    if found := running(settings.data_dir):
-        return Target(found.grpc, found.http, token or found.token, found.redis_url)
-    host = reachable_host(settings)
-    return Target(
-        address(host, settings.grpc_port), address(host, settings.http_port), token, settings.redis_url
-    )
+        found = Target(target, address(host, settings.http_port), token, settings.redis_url, tls)
+    elif here := running(settings.data_dir):
+        found = Target(here.grpc, here.http, token or here.token, here.redis_url, tls or here.tls)
+    else:
+        host = reachable_host(settings)
+        grpc, http = address(host, settings.grpc_port), address(host, settings.http_port)
+        found = Target(grpc, http, token, settings.redis_url, tls)
+    if found.token and not found.tls and not settings.allow_plaintext:
+        _check_loopback(found.grpc)
+    return found
+
+
+def _check_loopback(target: str) -> None:
+    if not is_loopback(target.rpartition(":")[0].strip("[]")):
+        message = f"{target} is elsewhere, and the token would go there in the clear"
+        raise click.UsageError(f"{message}; set TLS_CA_FILE, or ALLOW_PLAINTEXT=on")
 
 
 def running(data_dir: Path) -> Running | None:

@@ -1,4 +1,4 @@
-"""`balance up`: the whole service on one machine: store, workers and front ends, kept running.
+"""`balance up`: the whole service on one machine: store, workers, scheduler and front ends, kept running.
 
 Prepares folder, ports and development secret, then supervises; serves nothing itself.
 """
@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,8 +26,9 @@ import jwt
 import msgspec
 
 from app.cli.supervisor import REFUSED, Child, Supervisor
-from app.cli.target import Running, reachable_host, write_private
+from app.cli.target import HttpConnection, Running, reachable_host, write_private
 from app.config import Settings, address
+from app.services.tls import ClientTls
 from app.storage.embedded import EmbeddedStore, EmbeddedStoreError
 
 _READY_WITHIN_SECONDS = 30.0
@@ -42,7 +43,7 @@ _PORTS = ("HTTP_PORT", "GRPC_PORT", _METRICS_PORT)
 _BANNER = """\
 balance is up
 
-  HTTP  http://{http}
+  HTTP  {http}
   gRPC  {grpc}
   data  {data_dir}
 
@@ -52,10 +53,14 @@ Try, in another terminal:
   balance simulate --players 200 --seconds 10
   balance verify
 
-  TOKEN={token}
-  curl -H "Authorization: Bearer $TOKEN" http://{http}/api/accounts/alice/balance
+{about_keys}  TOKEN={token}
+  curl {trust}-H "Authorization: Bearer $TOKEN" {http}/api/accounts/alice/balance
 
 Stop it with Ctrl-C."""
+_DEVELOPMENT = """\
+  No key is set, so it listens on this machine only. Tokens are signed with the secret in the data folder.
+
+"""
 
 
 class CouldNotRunError(click.ClickException):
@@ -85,6 +90,7 @@ class Site:
             token=self.token,
             pid=os.getpid(),
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            tls=ClientTls.of(self.settings),
         )
 
 
@@ -217,6 +223,7 @@ async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:
             await supervisor.start(_child(site, _STORE, site.store.command()))
             await site.store.wait_until_ready(alive=lambda: supervisor.restarts(_STORE) == 0)
         await supervisor.start(*_workers(site))
+        await supervisor.start(_child(site, "scheduler", _python("scheduler.main")))
         await supervisor.start(*_front_ends(site))
         await _until_ready(site.settings)
         running = site.running()
@@ -262,7 +269,8 @@ async def _until_ready(settings: Settings) -> None:
 def _why_not_ready(settings: Settings) -> str:
     """Ask both front ends; an empty text means that they are ready."""
     host = reachable_host(settings)
-    http = HTTPConnection(host, settings.http_port, timeout=_PROBE_TIMEOUT_SECONDS)
+    at = address(host, settings.http_port)
+    http = HttpConnection(at, ClientTls.of(settings), _PROBE_TIMEOUT_SECONDS)
     asked = "HTTP"
     try:
         http.request("GET", "/api/ready")
@@ -281,7 +289,12 @@ def _why_not_ready(settings: Settings) -> str:
 
 def _banner(running: Running) -> str:
     token = running.token or "'one of yours, as a JWT key is configured'"
-    return _BANNER.format(http=running.http, grpc=running.grpc, data_dir=running.data_dir, token=token)
+    http, trust = f"http://{running.http}", ""
+    if running.tls:
+        http, trust = f"https://{running.http}", f"--cacert {running.tls.ca_file} "
+    about_keys = _DEVELOPMENT if running.token else ""
+    shown = {"grpc": running.grpc, "data_dir": running.data_dir, "token": token, "about_keys": about_keys}
+    return _BANNER.format(http=http, trust=trust, **shown)
 
 
 def _one_line(running: Running) -> str:

@@ -5,10 +5,20 @@ from typing import Any
 
 from grpc import StatusCode
 
-RETRIED = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.DEADLINE_EXCEEDED})
-"""Away, overloaded or slow: sent again, always under the same key, since each of them may pass."""
+RETRIED = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.CANCELLED,
+        StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+"""Away, overloaded or slow: sent again, always under the same key, since each of them may pass.
 
-_HOLD_LIMIT = "HOLD_LIMIT"
+CANCELLED is how gRPC itself sheds calls that come faster than the service can look at them.
+"""
+
+_REFUSALS_BY_STATUS = frozenset({"HOLD_LIMIT", "POT_LIMIT", "SEAT_TAKEN"})
 _DEAD_LETTERED = "DEAD_LETTERED"
 
 
@@ -91,9 +101,7 @@ class CallFailed(BalanceError):
 def error_of(method: str, status: StatusCode, details: str, idempotency_key: str) -> BalanceError:
     """What a call that ended with this status raises. A few refusals are told by a status (CONTRACT 3)."""
     word, _, rest = details.partition(" ")
-    if status is StatusCode.FAILED_PRECONDITION or (
-        status is StatusCode.RESOURCE_EXHAUSTED and word == _HOLD_LIMIT
-    ):
+    if status is StatusCode.FAILED_PRECONDITION or word in _REFUSALS_BY_STATUS:
         return Refused(method, word)
     if status is StatusCode.INTERNAL and word == _DEAD_LETTERED:
         return DeadLettered(method, rest)

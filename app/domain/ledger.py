@@ -10,6 +10,8 @@ from hashlib import sha256
 import msgspec
 
 RECORD_VERSION = 1
+VERSION_FIELD = msgspec.field(default_factory=lambda: RECORD_VERSION)
+"""The `v` of a record. A plain default would be left out, and an old record would read as a new one."""
 GENESIS = "GENESIS"
 
 

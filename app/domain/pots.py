@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from app.domain.ledger import RECORD_VERSION
+from app.domain.ledger import VERSION_FIELD
 from app.domain.rake import RakeRule
 
 ACTIVE = "ACTIVE"
@@ -97,7 +97,7 @@ class Pot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     settlement's.
     """
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     pot_id: str
     table_id: str
     hand_id: str

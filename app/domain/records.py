@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.domain.ledger import RECORD_VERSION
+from app.domain.ledger import VERSION_FIELD
 from app.domain.outcomes import Answer
 
 
@@ -11,7 +11,7 @@ class TransactionRecord(
 ):
     """Where an applied change stands in the ledger. Kept for ever, under the transaction's derived id."""
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     account_id: str
     seq: int
     fingerprint: str
@@ -23,7 +23,7 @@ class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc
     The answer itself is kept, for the pot it came from is not.
     """
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     table_id: str
     hand_id: str
     pot_id: str
@@ -34,6 +34,6 @@ class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc
 class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """An outcome that sticks to its key: a refusal (for 24 hours) or DEAD_LETTERED (until ops clear it)."""
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     fingerprint: str
     answer: Answer

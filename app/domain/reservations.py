@@ -5,7 +5,7 @@ HELD to COMMITTED, RELEASED or EXPIRED. A hold past its time counts for nothing,
 
 import msgspec
 
-from app.domain.ledger import RECORD_VERSION
+from app.domain.ledger import VERSION_FIELD
 
 HELD = "HELD"
 COMMITTED = "COMMITTED"
@@ -23,7 +23,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     repeated call answers.
     """
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     reservation_id: str
     account_id: str
     table_id: str

@@ -1,5 +1,7 @@
 """How gunicorn runs the HTTP front end. Address, processes and log level come from Settings, as arguments."""
 
+import ssl
+from collections.abc import Callable
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -15,6 +17,16 @@ class Logs(Logger):  # type: ignore[misc]
         configure_logs(cfg.loglevel, "http")
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+
+def ssl_context(_config: Any, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """The context, or the end of this process: gunicorn's worker would log an error and serve without TLS."""
+    try:
+        context = make()
+    except Exception as error:
+        raise SystemExit(f"TLS_CERT_FILE or TLS_KEY_FILE cannot be used: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 worker_class = "asgi"

@@ -73,7 +73,7 @@ class Authorization:
         action = resource.access[req.method]  # a method without a row is a fault, never open
         if action is None:
             return
-        principal = self._verifier.verify(req.get_header("Authorization"))
+        principal = req.context.principal = await self._verifier.verify(req.get_header("Authorization"))
         account_id = params.get("account_id", "")
         if "account_id" in params:
             check_account_id("account_id", account_id)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -18,6 +18,7 @@ from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
 from app.queueing.envelope import encode_message, route, seal
+from app.queueing.room import Room
 from app.services.faults import BalanceFault, DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import CommandLog, Entry, Lane
 from app.services.submission import DEFAULT_TIMEOUT_MS
@@ -71,15 +72,15 @@ class Bus:
     def __init__(self, log: CommandLog, *, partitions: int, max_waiting: int) -> None:
         self._command_log = log
         self._partitions = partitions
-        self._max_waiting = max_waiting
+        self._room = Room(max_waiting)
         self._front_end = secrets.token_hex(8)
         self._message_numbers = count(1)
         self._outboxes = [_Outbox() for _ in range(partitions)]
         self._ready: set[int] = set()
         self._sent: dict[str, _Sent] = {}
-        self._waiting = 0
         self._wake = asyncio.Event()
         self._available = False
+        self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
         self._cursor = "0-0"
@@ -88,8 +89,11 @@ class Bus:
 
     def start(self) -> None:
         """Begin to send and to listen."""
-        runs: tuple[Coroutine[Any, Any, None], ...] = (self._send(), self._listen(), self._watch())
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._tasks = [asyncio.create_task(_keep(run)) for run in (self._send, self._listen, self._watch)]
+
+    async def looked(self) -> None:
+        """Wait until it is known whether the store can be reached."""
+        await self._looked.wait()
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that the outcome is unknown."""
@@ -112,7 +116,7 @@ class Bus:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
         if not self._available:
             raise Unavailable("the store cannot be reached")
-        if self._waiting >= self._max_waiting or not self._has_room:
+        if self._room.full or not self._has_room:
             raise Overloaded(
                 "too much work is waiting" if self._has_room else "the store's memory is nearly full"
             )
@@ -121,13 +125,14 @@ class Bus:
         outbox = self._outboxes[partition]
         outbox.waiting.append(_Ticket(command, key, trace, deadline, future))
         self._offer(partition)
-        self._waiting += 1
+        self._room.enter()
         timer = self._loop.call_at(deadline, _expire, future)
+        answer = None
         try:
             answer = await future
         finally:
             timer.cancel()
-            self._waiting -= 1
+            self._room.leave(answered=answer is not None)
         if answer.outcome is Outcome.DROPPED:
             raise DeadlinePassed("the command's deadline passed while it was queued; it was not applied")
         return answer
@@ -207,11 +212,13 @@ class Bus:
                     self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
+                self._looked.set()
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, limits.BACKOFF_LAST_SECONDS)
                 continue
             self._available, self._away_because, backoff = True, "", limits.BACKOFF_FIRST_SECONDS
+            self._looked.set()
             for entry in entries:
                 self._cursor = entry.entry_id
                 self._take(entry)
@@ -255,16 +262,27 @@ class Bus:
             outbox.waiting.clear()
 
     async def _watch(self) -> None:
-        """Look at the store's memory, and forget messages that nobody waits for any more."""
+        """Look at the store's memory and the pace of answers, and forget messages nobody waits for."""
         while True:
             try:
                 self._has_room = await self._command_log.has_room()
             except BalanceFault:
                 self._has_room = True
+            self._room.learn(self._loop.time())
             for message_id, sent in list(self._sent.items()):
                 if all(ticket.future.done() for ticket in sent.tickets):
                     self._finish(message_id)
             await asyncio.sleep(limits.WATCH_SECONDS)
+
+
+async def _keep(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it again whatever it meets: a front end that does not send, listen or watch closes partitions."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("the bus met a fault of ours")
+            await asyncio.sleep(limits.BACKOFF_LAST_SECONDS)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

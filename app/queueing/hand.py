@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from app.queueing.envelope import open_message
-from app.queueing.limits import ALONE_COST, CAREFUL_COMMANDS, UNIT_ACCOUNTS, UNIT_COMMANDS
+from app.queueing.limits import ALONE_COST, BULK_COMMANDS, CAREFUL_COMMANDS, UNIT_ACCOUNTS, UNIT_COMMANDS
 from app.queueing.ownership import Owned
 from app.services.queue import Entry, Lane, Stream
 from app.services.work import Delivery, Unit
@@ -66,10 +66,13 @@ class Hand:
                 self._cursors[stream] = entries[-1].entry_id
 
     def next_unit(self) -> Unit | None:
-        """The next unit: whole messages, round robin, interactive first; one bulk message if any waits."""
-        budget = _Budget()
+        """The next unit: whole messages, round robin, interactive first; one bulk message if any waits.
+
+        A unit of bulk messages alone is small: callers that come meanwhile wait for it.
+        """
+        budget = _Budget(UNIT_COMMANDS)
         deliveries = list(self._pick(Lane.INTERACTIVE, budget))
-        deliveries += self._pick(Lane.BULK, budget.one_more() if deliveries else budget)
+        deliveries += self._pick(Lane.BULK, budget.one_more() if deliveries else _Budget(BULK_COMMANDS))
         self._turn += 1
         return Unit(deliveries) if deliveries else None
 
@@ -126,7 +129,8 @@ class Hand:
 class _Budget:
     """How much one unit may still take: touched accounts, and commands (more dearly when they run alone)."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_commands: int) -> None:
+        self._most_commands = most_commands
         self._accounts: set[str] = set()
         self._commands = 0
         self._messages = 0
@@ -141,7 +145,7 @@ class _Budget:
         if self._only_one or not self._messages:
             return not self._messages
         accounts = len(self._accounts.union(_accounts(delivery)))
-        return accounts <= UNIT_ACCOUNTS and self._commands + _cost(delivery) <= UNIT_COMMANDS
+        return accounts <= UNIT_ACCOUNTS and self._commands + _cost(delivery) <= self._most_commands
 
     def spend(self, delivery: Delivery) -> None:
         self._accounts.update(_accounts(delivery))

@@ -13,6 +13,7 @@ UNIT_SECONDS = 10.0  # a unit older than this is stuck: its process ends itself,
 UNIT_ACCOUNTS = 256
 UNIT_COMMANDS = 512  # a hot account touches one account with any number of commands
 MESSAGE_COMMANDS = 128
+BULK_COMMANDS = MESSAGE_COMMANDS  # of a unit without callers: those who come meanwhile wait for no more
 MESSAGES_PER_READ = 2  # per stream: what a read brings and the unit cannot take stays in hand
 ALONE_COST = 4  # a command that runs alone has a mark and a commit of its own
 CAREFUL_COMMANDS = UNIT_COMMANDS + MESSAGE_COMMANDS  # what a dead owner can have had in hand of one lane
@@ -29,3 +30,12 @@ MESSAGES_ON_THEIR_WAY = 4  # per partition: one lost answer cannot close a parti
 SLOT_SECONDS = 1.0  # an unanswered message frees its slot after this
 WATCH_SECONDS = 1.0
 CANCEL_SECONDS = 0.5
+WAIT_SECONDS = 0.5  # what would wait longer is refused: callers give up after 2 s, and retry
+WAITING_AT_LEAST = 256  # a partition without an owner answers nothing for a while: its callers wait
+
+# The scheduler.
+LEAD_MS = LEASE_MS
+LEAD_SECONDS = 0.25  # how often the leader renews its lease, and another looks whether it has lapsed
+SCHEDULE_SECONDS = 0.05  # how soon a slot is seen, and that a message was worked off
+EXPIRY_HOLDS = 50  # of one partition in one message: about 6 ms of its owner, and a caller may wait for three
+EXPIRY_LOOKS = 8  # partitions with more than one message's holds that are looked at in one go

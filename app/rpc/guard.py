@@ -7,11 +7,14 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from app.rpc.errors import status_of
-from app.services.access import Action, Forbidden, may
+from app.rpc.errors import CallFailed, status_of
+from app.rpc.tls import names_of
+from app.services.access import Action, Forbidden, Principal, may
+from app.services.certificates import CertificateTable
+from app.services.rate_limit import RateLimits
 from app.services.request_ids import fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
 
@@ -24,10 +27,20 @@ _log = logging.getLogger(__name__)
 
 
 class CallGuard:
-    """Wraps methods, once each. With a verifier, a call needs a bearer token that may CALL_SERVICE."""
+    """Wraps methods, once each. What proves the caller must allow CALL_SERVICE: each of what is given here.
 
-    def __init__(self, verifier: TokenVerifier | None = None) -> None:
+    That is a bearer token with a verifier, the certificate of the connection with a table.
+    """
+
+    def __init__(
+        self,
+        verifier: TokenVerifier | None = None,
+        certificates: CertificateTable | None = None,
+        limits: RateLimits | None = None,
+    ) -> None:
         self._verifier = verifier
+        self._certificates = certificates
+        self._limits = limits
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -39,7 +52,7 @@ class CallGuard:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             method.name: grpc.unary_unary_rpc_method_handler(
                 self._guarded(
-                    method.full_name,
+                    method,
                     getattr(servicer, method.name),
                     GetMessageClass(method.input_type).FromString,
                 ),
@@ -50,7 +63,9 @@ class CallGuard:
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _guarded(self, name: str, method: Method, decode: Callable[[bytes], Any]) -> Method:
+    def _guarded(
+        self, descriptor: MethodDescriptor, method: Method, decode: Callable[[bytes], Any]
+    ) -> Method:
         """The method, from bytes: gRPC itself would answer INTERNAL to bytes that are no message."""
 
         async def call(request: bytes, context: Context) -> Any:
@@ -60,19 +75,29 @@ class CallGuard:
                 if REQUEST_ID in metadata:
                     request_id = fit_request_id(metadata[REQUEST_ID]) or new_request_id()
                     context.set_trailing_metadata(((REQUEST_ID, request_id),))
-                if self._verifier is not None:
-                    _admit(self._verifier, metadata)
+                await self._admit(descriptor.name, metadata, context)
                 return await method(decode(request), context)
             except Exception as error:
-                await _fail(context, name, request_id, error)
+                await _fail(context, descriptor.full_name, request_id, error)
 
         return call
 
+    async def _admit(self, method: str, metadata: dict[str, Any], context: Context) -> None:
+        if self._certificates is not None:
+            _check(self._certificates.principal(names_of(context.auth_context()), method), "certificate")
+        if self._verifier is not None:
+            principal = await self._verifier.verify(metadata.get("authorization"))
+            _check(principal, "token")
+            if self._limits is not None and (seconds := self._limits.wait_seconds(principal)):
+                raise CallFailed(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"too many calls; again in {seconds} s; nothing was done",
+                )
 
-def _admit(verifier: TokenVerifier, metadata: dict[str, Any]) -> None:
-    principal = verifier.verify(metadata.get("authorization"))
+
+def _check(principal: Principal, proof: str) -> None:
     if not may(principal, Action.CALL_SERVICE):
-        raise Forbidden("the token does not allow this")
+        raise Forbidden(f"the {proof} does not allow this")
 
 
 async def _fail(context: Context, name: str, request_id: str, error: Exception) -> None:

@@ -5,7 +5,9 @@ import asyncio
 import grpc.aio
 from grpc_health.v1 import health, health_pb2
 
+from app.rpc.tls import aio_channel
 from app.services.queries import Queries
+from app.services.tls import ClientTls
 
 SERVICE = "balance.BalanceService"
 POLL_SECONDS = 1.0
@@ -27,9 +29,9 @@ async def keep_reporting(servicer: health.aio.HealthServicer, queries: Queries) 
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def is_serving(target: str, timeout_seconds: float = 1.0) -> bool:
-    """True if the service at `target` (host:port, no TLS) answers that it is SERVING."""
-    async with grpc.aio.insecure_channel(target) as channel:
+async def is_serving(target: str, tls: ClientTls | None = None, timeout_seconds: float = 1.0) -> bool:
+    """True if the service at `target` (host:port) answers that it is SERVING."""
+    async with aio_channel(target, tls) as channel:
         check = channel.unary_unary(
             f"/{health.SERVICE_NAME}/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

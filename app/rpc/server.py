@@ -14,12 +14,15 @@ from app.rpc import health
 from app.rpc.gen import balance_pb2
 from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
+from app.rpc.tls import server_credentials
+from app.services.certificates import CertificateTable
+from app.services.rate_limit import RateLimits
 from app.services.submission import FrontEnd
 from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
-MAX_PENDING_CALLS = 65_536
+MAX_PENDING_CALLS = 4_096
 DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
@@ -34,42 +37,57 @@ async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) ->
     """
     servicer = health_service.aio.HealthServicer()
     await health.report(servicer, front_end.queries)
-    server = _build(settings, BalanceServicer(front_end), servicer)
+    verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
+    server = _build(settings, verifier, BalanceServicer(front_end), servicer)
     await server.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            reporting = tasks.create_task(health.keep_reporting(servicer, front_end.queries))
+            lasting = [tasks.create_task(health.keep_reporting(servicer, front_end.queries))]
+            if verifier is not None:
+                lasting.append(tasks.create_task(verifier.keep_fresh()))
             await stop.wait()
-            reporting.cancel()
+            for task in lasting:
+                task.cancel()
     finally:
         await servicer.enter_graceful_shutdown()
         await server.stop(DRAIN_SECONDS)
 
 
 def _build(
-    settings: Settings, servicer: BalanceServicer, health_servicer: health_service.aio.HealthServicer
+    settings: Settings,
+    verifier: TokenVerifier | None,
+    servicer: BalanceServicer,
+    health_servicer: health_service.aio.HealthServicer,
 ) -> grpc.aio.Server:
-    verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
     server = grpc.aio.server(
         options=list(options(settings).items()),
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
     service = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
-    server.add_generic_rpc_handlers((CallGuard(verifier).handler(service, servicer),))
+    certificates = None
+    if settings.tls_client_methods is not None:
+        certificates = CertificateTable(settings.tls_client_methods, service.methods_by_name)
+    guard = CallGuard(verifier, certificates, RateLimits(settings))
+    server.add_generic_rpc_handlers((guard.handler(service, servicer),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
         [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    _listen(server, settings.bind_host, settings.grpc_port)
+    _listen(server, settings)
     return server
 
 
-def _listen(server: grpc.aio.Server, host: str, port: int) -> None:
+def _listen(server: grpc.aio.Server, settings: Settings) -> None:
+    host, port = settings.bind_host, settings.grpc_port
+    credentials = server_credentials(settings)
     try:
-        port = server.add_insecure_port(address(host, port))
+        if credentials is None:
+            port = server.add_insecure_port(address(host, port))
+        else:
+            port = server.add_secure_port(address(host, port), credentials)
     except RuntimeError as error:
         raise OSError(f"GRPC_PORT {port} of {host} cannot be listened on; it may be taken") from error
-    _log.info("gRPC on %s", address(host, port))
+    _log.info("gRPC on %s, %s", address(host, port), "in the clear" if credentials is None else "with TLS")
 
 
 def options(settings: Settings) -> Mapping[str, int]:
@@ -79,8 +97,9 @@ def options(settings: Settings) -> Mapping[str, int]:
         "grpc.max_metadata_size": MAX_METADATA_BYTES,
         # Several servers share a port only on purpose; otherwise a second one is an error, not a surprise.
         "grpc.so_reuseport": int(settings.grpc_processes > 1),
-        # Beyond its own default of 1000 calls not yet looked at, gRPC resets some (callers see CANCELLED);
-        # they are to come through and be told RESOURCE_EXHAUSTED.
+        # Calls not yet looked at. A burst is to come through and be told RESOURCE_EXHAUSTED, but calls may
+        # come faster than Python can refuse them: were all let in, each would be looked at only after its
+        # caller had given up, and none be answered. Beyond so many gRPC itself ends calls at once: CANCELLED.
         "grpc.server.max_pending_requests": MAX_PENDING_CALLS,
         "grpc.server.max_pending_requests_hard_limit": MAX_PENDING_CALLS,
         # A caller whose machine died is noticed; one that pings every 10 s is welcome.

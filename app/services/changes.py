@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from app.domain.accounts import Account, Posting
-from app.domain.ledger import RECORD_VERSION
+from app.domain.ledger import VERSION_FIELD
 from app.domain.pots import Pot, PotKey
 from app.domain.records import AnswerRecord, RefusalRecord
 from app.domain.requests import RefusalKey, Request
@@ -16,7 +16,7 @@ from app.domain.state import Decision, State
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A command that is parked until ops look at it. Times in ms since the epoch, `amount` in chips."""
 
-    v: int = RECORD_VERSION
+    v: int = VERSION_FIELD
     dead_letter_id: str
     partition: int
     lane: str

@@ -8,7 +8,9 @@ import logging
 import random
 import time
 
+from app.domain.commands import SettlePot
 from app.domain.decide import decide
+from app.domain.outcomes import Outcome
 from app.domain.policy import Policy
 from app.domain.replays import stored_answer
 from app.domain.state import State
@@ -153,6 +155,8 @@ class Execution:
                 # A Commit names only the reservation that this may yet make.
                 waiting |= {account_id, request.record_id}
                 continue
+            if isinstance(request.command, SettlePot) and decision.answer.outcome is Outcome.ACCOUNT_FROZEN:
+                _log.critical("ALARM a pot of table %s cannot be paid: an account is frozen", account_id)
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer

@@ -7,9 +7,12 @@ from app.domain.commands import (
     CashOut,
     Commit,
     RecordContribution,
+    Release,
     ReservationCommand,
+    Reserve,
     SettlePot,
     TableCommand,
+    Withdraw,
 )
 from app.domain.identifiers import house_of
 from app.domain.policy import Policy
@@ -24,7 +27,7 @@ def load(store: Store, requests: list[Request], policy: Policy, not_before: int)
     than `not_before`, so that holds past their time are past it here too.
 
     Usually one read. A second follows for what only the first can name: the account of a reservation, the
-    ledger entry of a replay, the records of holds past their time.
+    ledger entry of a replay, the records of holds past their time where the command ends them.
     """
     state = State()
     wanted = first_wanted(requests, policy)
@@ -83,13 +86,21 @@ def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy
                     wanted.seats.add((reservation.table_id, reservation.account_id))
         elif record := state.transactions.get(request.record_id) if command.keyed else None:
             wanted.entries.add((record.account_id, record.seq))
-    for holds in state.holds.values():
-        wanted.reservations.update(past_holds(holds, now))
+    for account_id in {account_of(request, state) for request in requests if _sweeps(request)}:
+        wanted.reservations.update(past_holds(state.holds.get(account_id, {}), now))
     wanted.accounts -= state.accounts.keys()
     wanted.reservations -= state.reservations.keys()
     wanted.entries -= state.entries.keys()
     wanted.seats -= state.in_play.keys()
     return wanted
+
+
+def _sweeps(request: Request) -> bool:
+    """True for a command that ends the past holds it passes over: one that looks at what is available.
+
+    ExpireReservation ends the one it names: what a message of these costs is bounded by their number.
+    """
+    return isinstance(request.command, Commit | Release | Reserve | Withdraw)
 
 
 def account_of(request: Request, state: State) -> str:

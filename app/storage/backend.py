@@ -6,13 +6,14 @@ Two backends implement it, proven by one suite: `valkey` (the real one) and `mem
 from typing import Any, Protocol
 
 from app.services.queue import PartitionQueue
+from app.services.schedule import LeaderQueue
 from app.storage.plan import Plan
 
 Reply = Any
 """What the server answers: int, bytes, None, or a list of these."""
 
 
-class Backend(PartitionQueue, Protocol):
+class Backend(PartitionQueue, LeaderQueue, Protocol):
     """One connection to the server. Not for use by several threads at once.
 
     Every method raises StoreUnavailable (whether it was applied is unknown) or StoreRefused (it was not).

@@ -5,6 +5,7 @@ from functools import cache
 
 META = "balance:meta"
 WORKERS = "balance:workers"
+SCHEDULER = "balance:scheduler"
 
 TRANSACTIONS = "balance:transactions:{"
 RESERVATIONS = "balance:reservations:{"
@@ -139,6 +140,16 @@ def partition(number: int) -> str:
 def trying_field(lane: str) -> str:
     """The field of a partition's hash that names the command being tried alone, and how often it was."""
     return f"trying|{lane}"
+
+
+def slot_field(job: str) -> str:
+    """The field of the scheduler's hash that holds the last slot of a job (ms)."""
+    return f"slot|{job}"
+
+
+def missed_field(job: str) -> str:
+    """The field of the scheduler's hash that counts the slots of a job in which nobody led."""
+    return f"missed|{job}"
 
 
 def place_in(name: str) -> tuple[int, str] | None:

@@ -12,6 +12,9 @@ ACQUIRE = "acquire_1"
 RENEW = "renew_1"
 RELEASE = "release_1"
 MARK = "mark_1"
+LEAD = "lead_1"
+RESIGN = "resign_1"
+DISPATCH = "dispatch_1"
 
 
 @cache

@@ -9,7 +9,7 @@ from app.domain.identifiers import is_house_id, partition_in, partition_of
 from app.domain.outcomes import Answer, Outcome
 from app.domain.pots import ACTIVE
 from app.domain.records import TransactionRecord
-from app.domain.reservations import COMMITTED, HELD, Reservation
+from app.domain.reservations import COMMITTED, EXPIRED, HELD, Reservation
 from app.services.changes import AccountChange, Changes, PotChange
 from app.services.work import Delivery, Work
 from app.storage import codec, keys
@@ -150,6 +150,7 @@ class Writing:
             self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)
             self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
             self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)
+            self._totals[partition, "expired"] += reservation.status == EXPIRED
 
     def _pot(self, change: PotChange) -> None:
         before, after = change.before, change.after

@@ -34,4 +34,5 @@ def configure_logs(level: str, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("dramatiq").setLevel(max(logging.WARNING, root.level))
+    for name in ("dramatiq", "workers.actors"):  # below that, they print messages whole, bodies included
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -3,86 +3,129 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import grpc
 
 from app.rpc.gen import balance_pb2, balance_pb2_grpc
 
+Accounts = Callable[[int], str]
+"""Which account the call of a number is about."""
+
 
 @dataclass(slots=True, frozen=True)
 class Measured:
-    """What one run gave: calls per second and latencies in ms."""
+    """What one run gave: calls per second, latencies in ms, and the client's own CPU in ms a call.
+
+    Only of calls that were answered; `failed` are those that were not, or not in time.
+    """
 
     rate: float
     p50: float
     p99: float
     calls: int
+    client_cpu: float
+    failed: int
+
+
+class Stopwatch:
+    """Times calls from when it is made. Whoever calls adds to `latencies`, in seconds, or to `failed`."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.failed = 0
+        self._began, self._cpu_before = time.perf_counter(), time.process_time()
+
+    def stop(self) -> Measured:
+        """What was measured until now."""
+        took, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu_before
+        ordered = sorted(self.latencies)
+        if not ordered:
+            raise RuntimeError("not one call was answered")
+        return Measured(
+            rate=len(ordered) / took,
+            p50=_percentile(ordered, 0.5),
+            p99=_percentile(ordered, 0.99),
+            calls=len(ordered),
+            client_cpu=cpu * 1_000 / len(ordered),
+            failed=self.failed,
+        )
 
 
 def _percentile(ordered: list[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1_000
 
 
-def _measured(latencies: list[float], took: float) -> Measured:
-    latencies.sort()
-    return Measured(
-        len(latencies) / took, _percentile(latencies, 0.5), _percentile(latencies, 0.99), len(latencies)
-    )
-
-
 class _Deposits:
-    """Deposits of 1 chip over `accounts` accounts in turn, each under a key of its own."""
+    """Deposits of 1 chip, each under a key of its own."""
 
-    def __init__(self, channel: grpc.aio.Channel, accounts: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, accounts: Accounts) -> None:
         self._deposit = balance_pb2_grpc.BalanceServiceStub(channel).Deposit
         self._run, self._numbers, self._accounts = secrets.token_hex(4), count(), accounts
 
     async def one(self) -> None:
         number = next(self._numbers)
         request = balance_pb2.DepositRequest(
-            account_id=f"bench-{number % self._accounts}",
+            account_id=self._accounts(number),
             amount=1,
             source="bench",
             idempotency_key=f"{self._run}-{number}",
         )
-        answer = await self._deposit(request, timeout=10)
+        answer = await self._deposit(request, timeout=5)
         if not answer.ok:
             raise RuntimeError(f"refused: {answer.error}")
 
+    async def timed(self, watch: Stopwatch, began: float) -> None:
+        """One deposit; its latency counts from `began`."""
+        try:
+            await self.one()
+        except grpc.aio.AioRpcError:
+            watch.failed += 1
+        else:
+            watch.latencies.append(time.perf_counter() - began)
 
-async def closed_loop(target: str, *, in_flight: int, accounts: int, seconds: float) -> Measured:
+
+def closed_loop(target: str, seconds: float, *, in_flight: int, accounts: Accounts) -> Measured:
     """`in_flight` callers, each with its next call as soon as the last is answered."""
-    latencies: list[float] = []
-    async with grpc.aio.insecure_channel(target) as channel:
-        deposits = _Deposits(channel, accounts)
+
+    async def run(deposits: _Deposits) -> Measured:
+        watch = Stopwatch()
         until = time.perf_counter() + seconds
 
         async def caller() -> None:
             while (began := time.perf_counter()) < until:
-                await deposits.one()
-                latencies.append(time.perf_counter() - began)
+                await deposits.timed(watch, began)
 
-        began = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(in_flight)))
-        return _measured(latencies, time.perf_counter() - began)
+        return watch.stop()
+
+    return asyncio.run(_connected(target, accounts, run))
 
 
-async def open_loop(target: str, *, rate: float, accounts: int, seconds: float) -> Measured:
+def open_loop(target: str, seconds: float, *, rate: float, accounts: Accounts) -> Measured:
     """`rate` calls a second whatever the answers do; latency counts from the intended time of sending."""
-    latencies: list[float] = []
-    async with grpc.aio.insecure_channel(target) as channel, asyncio.TaskGroup() as calls:
+
+    async def run(deposits: _Deposits) -> Measured:
+        watch = Stopwatch()
+        began = time.perf_counter()
+
+        async with asyncio.TaskGroup() as calls:
+            for number in range(int(rate * seconds)):
+                intended = began + number / rate
+                await asyncio.sleep(max(0.0, intended - time.perf_counter()))
+                calls.create_task(deposits.timed(watch, intended))
+        return watch.stop()
+
+    return asyncio.run(_connected(target, accounts, run))
+
+
+async def _connected(
+    target: str, accounts: Accounts, run: Callable[[_Deposits], Coroutine[Any, Any, Measured]]
+) -> Measured:
+    async with grpc.aio.insecure_channel(target) as channel:
         deposits = _Deposits(channel, accounts)
         await deposits.one()  # the channel is open before the clock runs
-        began = time.perf_counter()
-
-        async def call(intended: float) -> None:
-            await deposits.one()
-            latencies.append(time.perf_counter() - intended)
-
-        for number in range(int(rate * seconds)):
-            intended = began + number / rate
-            await asyncio.sleep(max(0.0, intended - time.perf_counter()))
-            calls.create_task(call(intended))
-    return _measured(latencies, time.perf_counter() - began)
+        return await run(deposits)

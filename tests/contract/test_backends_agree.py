@@ -22,6 +22,12 @@ def comparable(dump: Dump) -> dict[str, Any]:
             content = set(content)
         elif key.startswith(PARTITION_PREFIX):
             content = {name: value for name, value in content.items() if name != "until"}
+        elif key == keys.SCHEDULER:
+            content = {
+                name: value.partition(b" ")[0]
+                for name, value in content.items()
+                if name not in ("since", "until")
+            }
         found[key] = (kept.type, content, bool(kept.expires_at))
     return found
 

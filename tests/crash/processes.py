@@ -10,6 +10,7 @@ class Kind(Enum):
     """A kind of process, by what its command line contains."""
 
     WORKER = "workers.main"
+    SCHEDULER = "scheduler.main"
     FRONT_END = "app.cli grpc"
     STORE = "unixsocket"
 

@@ -1,7 +1,6 @@
 """Processes are killed while they work: no answered change is lost, none is applied twice, order is kept."""
 
 import asyncio
-import secrets
 import sys
 from dataclasses import dataclass
 from random import Random
@@ -13,9 +12,11 @@ from tests.crash.processes import Kind
 from tests.crash.witness import PARTITIONS, Witness
 from tests.support.load import ABANDONED, STALE, Load, load_on
 from tests.support.service import RunningService, balance, running_service
+from tests.support.telling import Tell
 
 TAKEOVER_MS = 5_000
-SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
+SOAK = [pytest.mark.soak, pytest.mark.timeout(600), pytest.mark.xdist_group("kills")]
+"""One after the other, in one process: each run has enough to do with its own service."""
 
 # How an attempt may end beside its answer. A caller who waits does not notice that a worker died.
 FAILURES = {
@@ -47,21 +48,33 @@ class Run:
             default=0,
         )
 
+    def counts(self) -> dict[str, int]:
+        """What was hit, in short."""
+        return {
+            "kills": len(self.kills),
+            "calls": len(self.load.asked),
+            "calls in flight": sum(each.in_flight for each in self.hits),
+            "commands found again": sum(len(each.found_again) for each in self.hits),
+            "answers replayed": sum(len(each.replayed) for each in self.hits),
+            "slowest first answer in ms": max(each.first_answer_ms or 0 for each in self.hits),
+            "slowest refusal in ms": self.slowest_refusal_ms,
+        }
+
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
 @pytest.mark.parametrize(
     "kills", [3, *(pytest.param(10, marks=SOAK, id=f"10-in-run-{run}") for run in range(1, 11))]
 )
-def test_a_kill_loses_nothing_and_repeats_nothing(kind: Kind, kills: int) -> None:
+def test_a_kill_loses_nothing_and_repeats_nothing(kind: Kind, kills: int, seed: int, tell: Tell) -> None:
     """Given load. If a process is killed at work, again and again. Expect each call to have its one effect.
 
     A run that hit nothing proves nothing: it must have found queued commands again and replayed answers.
     """
-    seed = secrets.randbits(32)
     with running_service(WORKERS=str(WORKERS), PARTITIONS=str(PARTITIONS)) as service:
         run = asyncio.run(_run(service, kind, kills, seed))
         verified = balance(service, "verify", "--json")
     sys.stdout.write(_told(seed, run))
+    tell(f"kills of the {kind.name.lower().replace('_', ' ')}", run.counts())
 
     assert run.load.checker.problems() == []
     assert run.disorder == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
 from random import Random
@@ -19,11 +18,10 @@ MOST_FREEZES = 6  # a worker may freeze between two units; most freezes find it 
 ANSWERED_WITHIN_SECONDS = 10.0
 
 
-def test_a_worker_that_is_asked_to_stop_hands_over() -> None:
+def test_a_worker_that_is_asked_to_stop_hands_over(seed: int) -> None:
     """Given patient callers. If SIGTERM ends a worker at work, several times. Expect that no call fails, and
     that its partitions are given up while their leases run: handed over, not left to lapse.
     """
-    seed = secrets.randbits(32)
     with running_service(WORKERS=str(WORKERS), PARTITIONS=str(PARTITIONS)) as service:
         load, too_late = asyncio.run(_stop_workers(service, seed))
         verified = balance(service, "verify", "--json")
@@ -54,11 +52,10 @@ async def _stop_workers(service: RunningService, seed: int) -> tuple[Load, list[
     return load, too_late
 
 
-def test_a_worker_that_froze_commits_nothing_when_it_thaws() -> None:
+def test_a_worker_that_froze_commits_nothing_when_it_thaws(seed: int) -> None:
     """Given load. If a worker freezes at work until another took over, then thaws. Expect its late commit,
     made under the epoch it once had, to change nothing.
     """
-    seed = secrets.randbits(32)
     with running_service(WORKERS=str(WORKERS), PARTITIONS=str(PARTITIONS)) as service:
         load, late_commits = asyncio.run(_freeze_workers(service, seed))
         verified = balance(service, "verify", "--json")

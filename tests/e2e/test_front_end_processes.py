@@ -75,6 +75,19 @@ def test_where_tokens_are_required_every_call_needs_one(service: RunningService)
         assert ProtoReflectionDescriptorDatabase(channel).get_services()
 
 
+@pytest.mark.parametrize("kind", ["grpc", "http"])
+def test_without_any_key_it_says_that_it_is_for_this_machine_only(service: RunningService, kind: str) -> None:
+    """Whoever wonders why others cannot reach it finds the reason in the log."""
+    with front_end(kind, service, HTTP_PORT=free_port(), GRPC_PORT=free_port()) as process:
+        assert process.stderr
+        wanted = "no key to check tokens with is set: listening on 127.0.0.1 only"
+        assert any(wanted in line for line in process.stderr)
+    with front_end(kind, service, BIND_HOST="0.0.0.0") as process:  # noqa: S104
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "BIND_HOST, JWT_HS256_SECRET: 0.0.0.0 is open to other machines" in errors
+
+
 def test_a_second_server_on_one_port_is_an_error(service: RunningService) -> None:
     """gRPC would let both listen, and each answer some of the calls."""
     port = service.grpc.rpartition(":")[2]

@@ -225,11 +225,6 @@ def test_a_burst_is_answered_call_by_call(stub: BalanceServiceStub) -> None:
     assert balance_of(stub, account_id) == (3000, 3000, 3000)
 
 
-def test_the_pots_are_not_there_yet(stub: BalanceServiceStub) -> None:
-    """Callers are told so in gRPC's own terms."""
-    assert failure(stub.SettlePot, pb.SettlePotRequest()).code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_a_callers_request_id_comes_back(stub: BalanceServiceStub) -> None:
     """In the trailing metadata."""
     _, call = stub.GetBalance.with_call(

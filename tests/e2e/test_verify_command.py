@@ -80,7 +80,7 @@ def test_a_wrong_total_is_a_finding(service: RunningService) -> None:
 
 
 def test_an_account_is_shown_from_the_store_and_by_http(
-    service: RunningService, monkeypatch: pytest.MonkeyPatch
+    service: RunningService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """From the store with what it has reserved; from elsewhere what the contract tells."""
     deposit(service, "verify-show", 500)
@@ -101,7 +101,9 @@ def test_an_account_is_shown_from_the_store_and_by_http(
     }
     of_store = report_of(balance(service, "account", "show", "verify-show", "--json"), 0)
     assert of_store == told | {"reserved": 120, "status": "ACTIVE"}
-    elsewhere = ("--target", service.grpc, "--token", service.token)
+    token = tmp_path / "token"
+    token.write_text(f"{service.token}\n")
+    elsewhere = ("--target", service.grpc, "--token-file", str(token))
     monkeypatch.setenv("HTTP_PORT", service.http.rpartition(":")[2])
     by_http = balance(service, "account", "show", "verify-show", "--json", *elsewhere)
     assert report_of(by_http, 0) == told

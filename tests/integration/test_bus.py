@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap import open_front_end
 from app.domain.commands import Commit
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
+from app.queueing.bus import Bus
 from app.services.faults import DeadlinePassed, Overloaded, Unavailable
 from app.services.queue import Lane
 from app.storage import keys
@@ -17,7 +19,7 @@ from tests.support.carrying import PARTITIONS, id_in
 from tests.support.front_ends import FrontEnd, front_end, ledger_keys
 from tests.support.store import RealStore
 from tests.support.waiting import eventually, soon
-from tests.support.workers import a_worker, waiting
+from tests.support.workers import a_worker, settings_for, waiting
 
 AT_ONCE_SECONDS = 0.25
 
@@ -349,3 +351,19 @@ def test_a_store_that_came_back_older_is_not_worked_with(
         "app.queueing.bus",
         "app.queueing.consumer",
     }
+
+
+def test_a_front_end_that_opens_has_looked_for_its_store(own_store: RealStore) -> None:
+    """The first caller of a process that has just started is not told that a store is away which is there."""
+
+    async def opened() -> bool:
+        found = await open_front_end(settings_for(own_store))
+        try:
+            assert isinstance(found.bus, Bus)
+            return found.bus.available
+        finally:
+            await found.close()
+
+    there = asyncio.run(opened())
+    own_store.kill()
+    assert (there, asyncio.run(opened())) == (True, False)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import grpc
@@ -19,7 +20,11 @@ from app.rpc.gen import balance_pb2 as pb
 from app.rpc.guard import CallGuard
 from app.rpc.server import options
 from app.services.faults import Unavailable
+from app.services.key_set import KeySet
+from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier, mint
+from tests.support.key_servers import signed
+from tests.support.tokens import REFUSED, SECRET
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BalanceService"]
 SETTINGS = Settings(jwt_hs256_secret="a secret of at least thirty-two bytes")
@@ -53,9 +58,9 @@ class Echo(Inherited):
 
 
 @asynccontextmanager
-async def serving(servicer: Echo, verifier: TokenVerifier | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(servicer: Echo, guard: CallGuard) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server(options=list(options(SETTINGS).items()))
-    server.add_generic_rpc_handlers((CallGuard(verifier).handler(SERVICE, servicer),))
+    server.add_generic_rpc_handlers((guard.handler(SERVICE, servicer),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -87,7 +92,7 @@ def call(
     request = pb.DepositRequest(account_id=account_id, amount=7).SerializeToString() if raw is None else raw
 
     async def run() -> Seen:
-        async with serving(Echo(), verifier) as channel:
+        async with serving(Echo(), CallGuard(verifier)) as channel:
             invoke: Any = channel.unary_unary(f"/{SERVICE.full_name}/{method}")
             return await seen_of(invoke(request, metadata=tuple((metadata or {}).items()), timeout=10))
 
@@ -177,6 +182,56 @@ def test_where_tokens_are_required_only_services_pass(token: str | None, status:
         assert call("", metadata, raw=b"\xff", verifier=TokenVerifier(SETTINGS)).status is status
 
 
+def test_every_bad_token_is_none() -> None:
+    """Whatever is wrong with it, and though it names the scope that is wanted."""
+
+    async def run() -> dict[str, grpc.StatusCode]:
+        guard = CallGuard(TokenVerifier(Settings(jwt_hs256_secret=SECRET)))
+        async with serving(Echo(), guard) as channel:
+            invoke: Any = channel.unary_unary(f"/{SERVICE.full_name}/Deposit")
+            tokens = {why: token() for why, token in REFUSED.items() if token().isascii()}
+            return {
+                why: (await seen_of(invoke(b"", metadata=(("authorization", f"Bearer {token}"),)))).status
+                for why, token in tokens.items()
+            }
+
+    found = asyncio.run(run())
+    assert found == dict.fromkeys(found, grpc.StatusCode.UNAUTHENTICATED)
+    assert len(found) > 15
+
+
+def test_a_service_that_calls_too_often_is_told_so() -> None:
+    """Each token's subject for itself."""
+    limited = replace(SETTINGS, service_rate_limit_per_second=1)
+    one, other = (
+        (("authorization", f"Bearer {mint(SETTINGS, name, ['balance:service'])}"),)
+        for name in ("one", "other")
+    )
+
+    async def run() -> tuple[list[Seen], Seen]:
+        guard = CallGuard(TokenVerifier(SETTINGS), limits=RateLimits(limited, lambda: 0))
+        async with serving(Echo(), guard) as channel:
+            invoke: Any = channel.unary_unary(f"/{SERVICE.full_name}/Deposit")
+            seen = [await seen_of(invoke(b"", metadata=one, timeout=10)) for _ in range(3)]
+            return seen, await seen_of(invoke(b"", metadata=other, timeout=10))
+
+    (*passed, refused), another = asyncio.run(run())
+    assert [seen.status for seen in (*passed, another)] == [grpc.StatusCode.OK] * 3
+    assert refused.status is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused.details == "too many calls; again in 1 s; nothing was done"
+
+
+def test_where_the_key_server_is_away_an_unknown_key_is_no_fault_of_the_caller() -> None:
+    """The status says that a repetition may end otherwise."""
+
+    async def away() -> bytes:
+        raise OSError
+
+    metadata = {"authorization": f"Bearer {signed({'sub': 'poker'}, 'one')}"}
+    seen = call("alice", metadata, verifier=TokenVerifier(Settings(), KeySet(away)))
+    assert seen[:2] == (grpc.StatusCode.UNAVAILABLE, "the key server is away; nothing was done")
+
+
 def test_calls_of_one_connection_do_not_overtake_each_other() -> None:
     """Whatever their methods: a poker service does not wait for the last bet before it settles the pot.
 
@@ -186,7 +241,7 @@ def test_calls_of_one_connection_do_not_overtake_each_other() -> None:
 
     async def run() -> list[int]:
         servicer = Echo()
-        async with serving(servicer) as channel:
+        async with serving(servicer, CallGuard()) as channel:
             deposit: Any = channel.unary_unary(f"/{SERVICE.full_name}/Deposit")
             withdraw: Any = channel.unary_unary(f"/{SERVICE.full_name}/Withdraw")
             calls = []

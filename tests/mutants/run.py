@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.mutants.catalogue import ROOT, Mutant, mutants
 
-COPIED = ("app", "workers", "tests", "proto", "setup.cfg", "pyproject.toml")
+COPIED = ("app", "workers", "scheduler", "tests", "proto", "setup.cfg", "pyproject.toml")
 TEST_SECONDS = 30
 RUN_SECONDS = 120
 PASSED, FAILED = 0, 1

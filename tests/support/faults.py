@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from app.services.faults import BalanceFault, StoreUnavailable, Unavailable
 from app.services.queue import CommandLog, Entry, Lease, Stream
+from app.services.schedule import Slot, Task
 from app.storage.backend import Backend, Reply
 from app.storage.plan import Plan
 from tests.support.turns import Crashed, Process, Turns
@@ -48,7 +49,7 @@ class Step(NamedTuple):
     number: int
 
 
-WRITES = frozenset({"commit", "mark", "acquire", "renew", "release", "append"})
+WRITES = frozenset({"commit", "mark", "acquire", "renew", "release", "append", "lead", "resign", "dispatch"})
 _ONLY_OF_WRITES = frozenset({Fault.LOSE_REPLY, Fault.LATE, Fault.TWICE, Fault.CRASH_AFTER})
 
 
@@ -77,8 +78,9 @@ class FaultPlan:
     def next(self, component: str, method: str) -> Fault | None:
         """Count a step; the fault that it meets."""
         kind = Kind(component, method)
-        self.steps[kind] += 1
-        step = Step(*kind, self.steps[kind])
+        number = self.steps[kind] + 1
+        self.steps[kind] = number
+        step = Step(component, method, number)
         fault = self._choose(step)
         if fault is not None:
             self.met.append((step, fault))
@@ -270,6 +272,15 @@ class FaultyBackend:
 
     def release(self, worker: str, epochs: dict[int, int], *, leave: bool) -> None:
         self._line.step("release", lambda: self._backend.release(worker, epochs, leave=leave))
+
+    def lead(self, name: str, lease_ms: int) -> tuple[int, int]:
+        return self._line.step("lead", lambda: self._backend.lead(name, lease_ms))
+
+    def resign(self, name: str) -> None:
+        self._line.step("resign", lambda: self._backend.resign(name))
+
+    def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
+        return self._line.step("dispatch", lambda: self._backend.dispatch(epoch, slot, tasks))
 
     def append(self, messages: list[tuple[Stream, str]]) -> list[str]:
         def send() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from app.domain.commands import (
+    CancelPot,
     CashOut,
     Command,
     Commit,
@@ -21,8 +22,11 @@ from app.domain.commands import (
     EnsureAccount,
     ExpireReservation,
     Payout,
+    RecordContribution,
     Release,
     Reserve,
+    SettlePot,
+    Winner,
     Withdraw,
 )
 from app.domain.identifiers import derive_id
@@ -40,7 +44,7 @@ from tests.support.workers import a_worker
 
 FOLDER = Path(__file__).resolve().parents[1] / "contract" / "golden"
 ANNA, BERT, CARL, NOBODY = id_in(1), id_in(2), id_in(3), id_in(0)
-JOB = "job"
+TABLE, JOB = "t-9", "job"
 DAY = 86_400
 
 
@@ -156,6 +160,29 @@ def _orders() -> Iterator[list[Order]]:
         (Reserve(account_id=BERT, table_id="t-2", amount=400, timeout_seconds=DAY), "held"),
         (Withdraw(account_id=NOBODY, amount=1), "nobody"),
     ]
+    yield [
+        (_bet("h-1", 1, ANNA, "SMALL_BLIND"), "b1"),
+        (_bet("h-1", 2, BERT, "CALL"), "b2"),
+        (_bet("h-2", 1, ANNA), "b3"),
+        (_bet("h-3", 2, BERT), "b4"),
+    ]
+    winner = Winner(seat_id=2, account_id=BERT, amount=60)
+    yield [
+        (SettlePot(table_id=TABLE, hand_id="h-1", winners=(winner,), folded_seat_ids=(1,)), "s1"),
+        (SettlePot(table_id=TABLE, hand_id="h-3", winners=(winner,)), "s3"),
+        (CancelPot(table_id=TABLE, hand_id="h-2", reason="misdeal"), ""),
+    ]
+
+
+def _bet(hand_id: str, seat_id: int, account_id: str, kind: str = "") -> RecordContribution:
+    return RecordContribution(
+        table_id=TABLE,
+        hand_id=hand_id,
+        seat_id=seat_id,
+        account_id=account_id,
+        amount=30,
+        contribution_type=kind,
+    )
 
 
 async def _from_a_front_end(store: RealStore) -> list[Sent]:

@@ -124,12 +124,9 @@ class World:
 
     def run(self, *callers: Coroutine[Any, Any, object]) -> None:
         """Let the callers come to their end, the jobs too, and every queue be empty."""
-        tasks = [self.turns.loop.create_task(caller) for caller in callers]
-        self.turns.run(
-            lambda: all(task.done() for task in tasks) and not self._jobs_left, ALL_IS_ANSWERED_WITHIN_MS
-        )
-        for task in tasks:
-            task.result()
+        asked = asyncio.gather(*map(self.turns.loop.create_task, callers))
+        self.turns.run(lambda: asked.done() and not self._jobs_left, ALL_IS_ANSWERED_WITHIN_MS)
+        asked.result()
         waited = count(0, 50)
         while self.turns.posted or self.waiting():
             assert next(waited) < ALL_IS_QUIET_WITHIN_MS, f"{self.waiting()} messages are stuck"

@@ -56,7 +56,7 @@ class Field(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close all connections."""
+        """End what this world has opened."""
         ...
 
 
@@ -152,11 +152,13 @@ class ServerField:
         self._tool.call("CONFIG", "SET", "appendfsync", "no")
         self.tool: Backend = self._tool
         self._backends: list[ValkeyBackend] = []
+        self._idle: list[ValkeyBackend] = []
         self._logs: list[AsyncCommandLog] = []
         self._owed_ms = 0
 
     def backend(self) -> Backend:
-        backend = ValkeyBackend(self._url)
+        backend = self._idle.pop() if self._idle else ValkeyBackend(self._url)
+        backend.commits = 0
         self._backends.append(backend)
         return backend
 
@@ -189,7 +191,6 @@ class ServerField:
     async def close(self) -> None:
         for log in self._logs:
             await log.close()
-        for backend in [*self._backends, self._tool]:
-            backend.close()
+        self._idle += self._backends
         self._logs.clear()
         self._backends.clear()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.services.faults import BalanceFault
 from app.services.queue import Lane, Stream
+from app.services.schedule import Slot, Task
 from app.storage import keys
 from app.storage.backend import Backend
 from app.storage.plan import Plan
@@ -175,6 +176,38 @@ class Mark:
         return run.backend.mark(self.partition, self.epoch, self.lane, self.place)
 
 
+@dataclass(frozen=True)
+class Lead:
+    """An attempt to lead, for longer than any program runs."""
+
+    name: str
+
+    def on(self, run: Run) -> Any:
+        return run.backend.lead(self.name, HOUR_MS)[1]
+
+
+@dataclass(frozen=True)
+class Resign:
+    """The lead given away, by whoever has it or has it not."""
+
+    name: str
+
+    def on(self, run: Run) -> Any:
+        run.backend.resign(self.name)
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """Tasks of a slot under an epoch, right or wrong."""
+
+    epoch: int
+    slot: Slot
+    tasks: list[Task]
+
+    def on(self, run: Run) -> Any:
+        return run.backend.dispatch(self.epoch, self.slot, self.tasks)
+
+
 _KINDS = ["hash", "list", "set", "stream", "string", "zset"]
 _names = st.sampled_from(["a", "b"])
 _fields = st.sampled_from(["a", "b", "count"])
@@ -236,8 +269,13 @@ _reads = st.one_of(
     _words("SMEMBERS", "set"),
     _words("ZRANGE", "zset", _indexes, _indexes),
     _words("XLEN", "stream"),
+    _words(
+        "ZRANGEBYSCORE", "zset", st.just("-inf"), _numbers, st.just("LIMIT"), st.just(0), st.integers(0, 3)
+    ),
     _words("SET", "string", _values),
 )
+_slots = st.builds(Slot, st.sampled_from(["a", "b"]), st.integers(1, 3), st.integers(0, 2))
+_tasks = st.builds(Task, _streams, _names, st.sampled_from(["1", "2", "3"]), _texts)
 _commits = st.builds(Commit, st.lists(_checks, max_size=2), st.lists(_writes, max_size=MAX_WRITES))
 _calls = st.one_of(
     st.builds(Append, st.lists(st.tuples(_streams, _texts), max_size=3)),
@@ -245,6 +283,9 @@ _calls = st.one_of(
     st.builds(Acquire, _workers, st.permutations([0, 1]), st.integers(0, 2)),
     st.builds(Renew, _workers, _epochs),
     st.builds(Release, _workers, _epochs, st.booleans()),
+    st.builds(Lead, _workers),
+    st.builds(Resign, _workers),
+    st.builds(Dispatch, st.integers(0, 2), _slots, st.lists(_tasks, max_size=3)),
     st.builds(Mark, _partitions, st.integers(0, 3), st.sampled_from(Lane), _names),
 )
 programs: st.SearchStrategy[list[Step]] = st.lists(

@@ -17,6 +17,7 @@ from app.domain.commands import Command
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
+from app.domain.reservations import EXPIRED
 from app.domain.state import State
 from app.queueing.envelope import encode_message, open_message, route_envelope, seal
 from app.queueing.hand import Hand
@@ -37,6 +38,7 @@ from app.storage.store import BalanceStore
 
 PARTITIONS = 4
 FRONT = "front-1"
+POLICY = Policy(partitions=PARTITIONS)
 T = TypeVar("T")
 Step = Callable[[], None]
 
@@ -152,7 +154,7 @@ class Scene:
     ) -> Owner:
         """A worker that has just acquired these partitions, all of them by default."""
         wanted = list(range(PARTITIONS)) if partitions is None else partitions
-        return Owner(self.server, wanted, name=name, policy=policy or Policy())
+        return Owner(self.server, wanted, name=name, policy=policy or POLICY)
 
     def next_owner(self, partitions: list[int] | None = None, *, policy: Policy | None = None) -> Owner:
         """The worker that takes over once the leases of the one before have lapsed."""
@@ -177,7 +179,7 @@ class Scene:
         partition = route_envelope(bytes(envelopes[0]), PARTITIONS)
         assert partition is not None
         entry = Entry(f"{self.server.now}-0", encode_message(list(envelopes), "meanwhile").encode())
-        Execution(self._store, Policy()).run(Unit([self.opened(entry, partition, owner)]))
+        Execution(self._store, POLICY).run(Unit([self.opened(entry, partition, owner)]))
 
     def opened(self, entry: Entry, partition: int, owner: Owner) -> Delivery:
         """The delivery that the owner makes of an entry of its queue."""
@@ -248,9 +250,11 @@ class Scene:
                 self._audit_account(partition, account_id, totals)
             for name, amount in (self.server.value(keys.totals(partition)) or {}).items():
                 totals[name] -= int(amount)
-        for key, table in self.server.data.items():
-            if key.startswith("balance:tables:"):
-                totals["CHIPS|inPlay"] += sum(map(int, table.values()))
+        for key, value in self.server.data.items():
+            if key.startswith(keys.TABLES):
+                totals["CHIPS|inPlay"] += sum(map(int, value.values()))
+            elif key.startswith(keys.RESERVATIONS):
+                totals["expired"] += json.loads(value)["status"] == EXPIRED
         assert {name: amount for name, amount in totals.items() if amount} == {}
 
     def _audit_account(self, partition: int, account_id: str, totals: dict[str, int]) -> None:

@@ -4,6 +4,7 @@ The same seed makes the same evening on the same code.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -27,7 +28,7 @@ from app.domain.commands import (
 )
 from app.domain.outcomes import Answer
 from tests.support.callers import Caller, Dealer
-from tests.support.faults import RandomFaults
+from tests.support.faults import Fault, Kind, RandomFaults
 from tests.support.harness import Ask, Order, World, world_of
 from tests.support.playing_fields import Field
 from tests.support.proof import dead_letters, problems
@@ -48,8 +49,8 @@ class Evening:
     """
 
     problems: list[str]
-    steps: int
-    faults: int
+    steps: Counter[Kind]
+    faults: Counter[tuple[Kind, Fault]]
     deaths: int
     parked: int
     answers: list[tuple[Ask, Answer]]
@@ -73,8 +74,8 @@ def play(seed: int, field: Field) -> Evening:
         world.run(*(caller.look() for caller in (*callers, *table.seated)))
         return Evening(
             problems=problems(world, (*PLAYERS, *WINNERS, *SEATED)),
-            steps=plan.steps.total(),
-            faults=len(plan.met),
+            steps=plan.steps,
+            faults=Counter((Kind(step.component, step.method), fault) for step, fault in plan.met),
             deaths=world.deaths,
             parked=len(dead_letters(world)),
             answers=[answer for caller in (*callers, table) for answer in caller.answers],

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class RunningService:
 
 
 @contextmanager
-def running_service(**environ: str) -> Iterator[RunningService]:
+def running_service(stderr: IO[str] | None = None, /, **environ: str) -> Iterator[RunningService]:
     """Start the service on free ports and a throw-away folder; it is stopped, and gone, at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "up", "--ephemeral"],
         stdout=subprocess.PIPE,
+        stderr=stderr,
         env=os.environ | {"LOG_LEVEL": "warning"} | environ,
     )
     assert process.stdout is not None

@@ -1,13 +1,13 @@
 """Processes that take turns: one thread or task runs at a time, on a clock that moves only when all wait.
 
-Whoever runs gives way at each step to the server, so `choose` decides the whole course of events, and the
+Threads are greenlets here: to hand over to another thread of the system costs more than most turns. Whoever
+runs gives way at each step to the server, so `choose` decides the whole course of events, and the
 same choices make the same course again. What production code waits with is replaced by what waits here.
 """
 
 import asyncio
 import math
 import selectors
-import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, Self, TypeVar
 
 import pytest
+from greenlet import getcurrent, greenlet
 
 from app.queueing import broker, consumer, ownership
 from app.services import execution
@@ -59,9 +60,10 @@ class Turn:
     early: Condition | None = None
 
     def due(self, now: float) -> float:
+        """From when on it may carry on: in the past, or now, if it could at once."""
         if self.process.dead:
             return now
-        at = now if self.early and self.early() else self.at
+        at = now if self.early is not None and self.early() else self.at
         return max(at, self.process.frozen_until)
 
 
@@ -78,12 +80,13 @@ class Turns:
         self.failures: list[BaseException] = []
         self.posted = 0
         self.running: Thread | None = None
-        self.baton = _taken_lock()
+        self.hub = getcurrent()
         self._choose = choose
         self._on_time = on_time
         self._waiting: list[Turn] = []
         self._threads: list[Thread] = []
         self.loop = TurnsLoop(self)
+        self._loops_turn = Turn(OUTSIDE, math.inf, self.loop.run_until_idle)
 
     def __enter__(self) -> Self:
         return self
@@ -155,12 +158,19 @@ class Turns:
 
     def _hand_out(self, end: int) -> None:
         """The next turn, or time passes until there is one, at most to the end."""
-        turns = [*self._waiting, Turn(OUTSIDE, self.loop.due, self.loop.run_until_idle)]
-        ready = [turn for turn in turns if turn.due(self.now) <= self.now]
+        now = self.now
+        self._loops_turn.at = self.loop.due
+        ready, soonest = [], math.inf
+        for turn in (*self._waiting, self._loops_turn):
+            due = turn.due(now)
+            if due <= now:
+                ready.append(turn)
+            elif due < soonest:
+                soonest = due
         if ready:
             self._go(self._choose(ready))
         else:
-            self.pass_time(math.ceil(min(end, *(turn.due(self.now) for turn in turns))) - self.now)
+            self.pass_time(math.ceil(min(end, soonest)) - now)
 
     def pass_time(self, milliseconds: int) -> None:
         """Move the clock."""
@@ -176,32 +186,28 @@ class Turns:
 
 
 class Thread:
-    """A thread that runs only while it has the baton."""
+    """A thread of a process: a greenlet, which runs until it gives way."""
 
     def __init__(self, turns: Turns, process: Process, target: Callable[[], object]) -> None:
         self.process = process
         self.ended = False
         self._turns = turns
         self._target = target
-        self._gate = _taken_lock()
-        threading.Thread(target=self._run, daemon=True, name=process.name).start()
+        self._greenlet = greenlet(self._run, turns.hub)
 
     def resume(self) -> None:
-        """Called by the one who hands out turns: give it the baton and wait until it gives way."""
+        """Called by the one who hands out turns: let it run until it gives way."""
         self._turns.running = self
-        self._gate.release()
-        self._turns.baton.acquire()
+        self._greenlet.switch()
         self._turns.running = None
 
     def give_way(self) -> None:
         """Called by the thread itself, once it has put itself among those who wait."""
-        self._turns.baton.release()
-        self._gate.acquire()
+        self._turns.hub.switch()
         if self.process.dead:
             raise Crashed
 
     def _run(self) -> None:
-        self._gate.acquire()
         try:
             if not self.process.dead:
                 self._target()
@@ -211,14 +217,6 @@ class Thread:
             self._turns.failures.append(error)
         finally:
             self.ended = True
-            self._turns.baton.release()
-
-
-def _taken_lock() -> threading.Lock:
-    """A lock for handing over: the one who waits acquires it, another one releases it."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
 
 
 class TurnsLoop(asyncio.SelectorEventLoop):

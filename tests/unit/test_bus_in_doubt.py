@@ -1,6 +1,9 @@
 """What a front end does when it cannot know whether its messages were queued. On the in-memory twin."""
 
 import asyncio
+from collections import Counter
+
+import pytest
 
 from app.domain.commands import Deposit
 from app.domain.outcomes import Answer
@@ -49,3 +52,56 @@ def test_what_may_have_been_queued_is_waited_for_and_not_sent_again() -> None:
     answer, appended = asyncio.run(scenario())
     assert (answer.balance, answer.replayed) == (10, False)
     assert appended == 1
+
+
+class StumblingLog(TwinCommandLog):
+    """Raises what nobody foresaw, the first time that one of its methods is called."""
+
+    def __init__(self, field: TwinField, method: str) -> None:
+        super().__init__(field)
+        self._method = method
+        self.calls: Counter[str] = Counter()
+
+    async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
+        self._stumble("append")
+        return await super().append(messages)
+
+    async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
+        self._stumble("results")
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        return await super().results(front_end, cursor, block_ms)
+
+    async def has_room(self) -> bool:
+        self._stumble("has_room")
+        return await super().has_room()
+
+    def _stumble(self, method: str) -> None:
+        self.calls[method] += 1
+        if method == self._method and self.calls[method] == 1:
+            raise ValueError("nobody foresaw this")
+
+
+@pytest.mark.parametrize("method", ["append", "results", "has_room"])
+def test_a_fault_of_ours_leaves_no_front_end_mute_or_deaf(method: str) -> None:
+    """
+    If a step that a front end takes in the background raises what nobody foresaw
+    Expect it to be taken again, and the caller's second try to be answered.
+    """
+    field = TwinField()
+
+    async def scenario() -> Answer:
+        log = StumblingLog(field, method)
+        bus = Bus(log, partitions=PARTITIONS, max_waiting=10)
+        bus.start()
+        await soon(lambda: bus.available)
+        owner = Owner(field.server, list(range(PARTITIONS)), policy=Policy())
+        command = Deposit(account_id=ALICE, amount=10)
+        first = asyncio.create_task(bus.execute(command, key="k"))
+        await soon(lambda: log.calls[method])
+        second = asyncio.create_task(bus.execute(command, key="k"))
+        await soon(lambda: owner.work() or (second.done() and log.calls[method] > 1))
+        first.cancel()
+        await bus.close()
+        return second.result()
+
+    assert asyncio.run(scenario()).balance == 10

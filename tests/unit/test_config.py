@@ -1,7 +1,7 @@
 """Settings: what is accepted, what is refused and how the refusal reads."""
 
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,8 @@ from app.config import Settings, SettingsError, address, is_loopback, variables
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PEM = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqh\nkiG9w0BAQEF=\n-----END PUBLIC KEY-----"
-OPEN = {
-    "BIND_HOST": "0.0.0.0",  # noqa: S104
-    "JWT_HS256_SECRET": SECRET,
-    "GRPC_AUTH": "required",
-    "ALLOW_PLAINTEXT": "on",
-}
+TLS = {"TLS_CERT_FILE": "cert.pem", "TLS_KEY_FILE": "key.pem"}
+MUTUAL = TLS | {"TLS_CLIENT_CA_FILE": "callers.pem", "TLS_CLIENT_METHODS": "poker=*"}
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
@@ -79,7 +75,21 @@ def test_every_kind_of_value_is_read() -> None:
         ("JWT_PUBLIC_KEY_FILE", "/does/not/exist"),
         ("JWT_HS256_SECRET", SECRET[1:]),
         ("JWT_HS256_SECRET", PEM),
-        ("JWKS_URL", "https://keys.example"),
+        ("JWT_HS256_SECRET_PREVIOUS", SECRET[1:]),
+        ("JWKS_URL", "http://keys.example/jwks"),
+        ("JWKS_URL", "http://10.0.0.1/jwks"),
+        ("JWKS_URL", "file:///etc/passwd"),
+        ("JWKS_URL", "https://"),
+        ("JWKS_URL", "https://keys.example:0/jwks"),
+        ("JWKS_URL", "https://name:word@keys.example/jwks"),
+        ("JWKS_URL", "https://keys.example/jwks\r\nX: y"),
+        ("TLS_CLIENT_METHODS", "poker"),
+        ("TLS_CLIENT_METHODS", "poker="),
+        ("TLS_CLIENT_METHODS", "=*"),
+        ("TLS_CLIENT_METHODS", "poker=Deposit,"),
+        ("TLS_CLIENT_METHODS", "poker=Deposit poker=Withdraw"),
+        ("RATE_LIMIT_PER_SECOND", "0.5"),
+        ("RATE_LIMIT_BURST", "0"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(variable: str, value: str) -> None:
@@ -109,6 +119,9 @@ def test_tokens_are_checked_with_exactly_one_key() -> None:
     """A secret and a public key together would let the token choose its algorithm."""
     assert "exactly one" in refusal(JWT_HS256_SECRET=SECRET, JWT_PUBLIC_KEY=PEM)
     assert "only one of" in refusal(JWT_HS256_SECRET=SECRET, JWT_SECRET=SECRET)
+    assert refusal(JWT_SECRET=SECRET, JWT_PUBLIC_KEY=PEM, JWKS_URL="https://keys.example/jwks").startswith(
+        "JWT_HS256_SECRET, JWT_PUBLIC_KEY, JWKS_URL: "
+    )
 
 
 def test_a_secret_and_a_key_may_come_from_files_or_under_another_name(tmp_path: Path) -> None:
@@ -120,13 +133,74 @@ def test_a_secret_and_a_key_may_come_from_files_or_under_another_name(tmp_path: 
     assert Settings.from_environment({"JWT_SECRET": SECRET}).jwt_hs256_secret == SECRET
     assert Settings.from_environment({"JWT_PUBLIC_KEY_FILE": str(key)}).jwt_public_key == PEM
     assert Settings.from_environment({"JWT_PUBLIC_KEY": PEM.replace("\n", "\\n")}).jwt_public_key == PEM
+    both = {"JWT_SECRET": SECRET[::-1], "JWT_HS256_SECRET_PREVIOUS_FILE": str(secret)}
+    assert Settings.from_environment(both).jwt_hs256_secret_previous == SECRET
+    secret.write_text("redis://:word@127.0.0.1")
+    assert Settings.from_environment({"REDIS_URL_FILE": str(secret)}).redis_url == "redis://:word@127.0.0.1"
 
 
-@pytest.mark.parametrize("missing", ["JWT_HS256_SECRET", "GRPC_AUTH", "ALLOW_PLAINTEXT"])
-def test_listening_beyond_loopback_needs_every_consent(missing: str) -> None:
-    """The service is never open to other machines by accident."""
-    assert Settings.from_environment(OPEN).has_jwt_key
-    assert missing in refusal(**(OPEN | {missing: ""}))
+KEYS: dict[str, dict[str, str]] = {
+    "no key": {},
+    "secret": {"JWT_SECRET": SECRET},
+    "public key": {"JWT_PUBLIC_KEY": PEM},
+    "key server": {"JWKS_URL": "https://keys.example/jwks"},
+}
+CALLERS: dict[str, dict[str, str]] = {
+    "any caller": {},
+    "tokens": {"GRPC_AUTH": "required"},
+    "certificates": MUTUAL,
+}
+WIRES: dict[str, dict[str, str]] = {"clear": {}, "TLS": TLS, "consent": {"ALLOW_PLAINTEXT": "on"}}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "balance"])  # noqa: S104
+@pytest.mark.parametrize(("keys", "callers", "wire"), list(product(KEYS, CALLERS, WIRES)))
+def test_listening_beyond_loopback_needs_every_consent(host: str, keys: str, callers: str, wire: str) -> None:
+    """The service is never open to other machines by accident: without keys, to anyone, or in the clear."""
+    environ = {"BIND_HOST": host} | KEYS[keys] | CALLERS[callers] | WIRES[wire]
+    missing = set()
+    if not is_loopback(host):
+        missing = {
+            *(["JWT_HS256_SECRET"] if keys == "no key" else []),
+            *(["GRPC_AUTH"] if callers == "any caller" else []),
+            *(["ALLOW_PLAINTEXT"] if wire == "clear" and callers != "certificates" else []),
+        }
+    if not missing:
+        assert Settings.from_environment(environ).bind_host == host
+        return
+    problems = refusal(**environ).splitlines()
+    assert {line.partition(":")[0] for line in problems} == {f"BIND_HOST, {name}" for name in missing}
+
+
+@pytest.mark.parametrize(
+    ("alone", "missing"),
+    [
+        ({"JWT_HS256_SECRET_PREVIOUS": SECRET}, "JWT_HS256_SECRET"),
+        ({"TLS_CERT_FILE": "cert.pem"}, "TLS_KEY_FILE"),
+        ({"TLS_KEY_FILE": "key.pem"}, "TLS_CERT_FILE"),
+        ({"TLS_CLIENT_CA_FILE": "callers.pem", "TLS_CLIENT_METHODS": "poker=*"}, "TLS_CERT_FILE"),
+        (MUTUAL | {"TLS_CLIENT_METHODS": ""}, "TLS_CLIENT_METHODS"),
+        ({"TLS_CLIENT_METHODS": "poker=*"}, "TLS_CLIENT_CA_FILE"),
+        ({"TLS_CLIENT_CERT_FILE": "cert.pem"}, "TLS_CLIENT_KEY_FILE"),
+        ({"TLS_CLIENT_KEY_FILE": "key.pem"}, "TLS_CLIENT_CERT_FILE"),
+        (MUTUAL | {"READY_REQUIRES_GRPC": "on"}, "TLS_CLIENT_CERT_FILE"),
+        ({"RATE_LIMIT_BURST": "5"}, "RATE_LIMIT_PER_SECOND"),
+    ],
+)
+def test_what_means_nothing_alone_is_refused(alone: dict[str, str], missing: str) -> None:
+    """Its owner would believe in a protection that is not there."""
+    assert refusal(**alone).partition(":")[0].endswith(f", {missing}")
+
+
+def test_a_method_table_is_read() -> None:
+    """Names are DNS names or URIs; methods are checked where methods are known."""
+    table = Settings.from_environment(
+        MUTUAL | {"TLS_CLIENT_METHODS": "poker=* spiffe://x/y=GetBalance,Deposit"}
+    )
+    assert table.tls_client_methods == {
+        "poker": frozenset("*"),
+        "spiffe://x/y": frozenset({"GetBalance", "Deposit"}),
+    }
 
 
 def test_a_store_elsewhere_needs_encryption_or_consent() -> None:

@@ -143,13 +143,13 @@ def test_a_bulk_message_comes_even_where_callers_fill_the_unit(queues: Queues) -
     assert next(units(hand)) == ["fast 0", "fast 1", "fast 2", "fast 3", "bulk"]
 
 
-def test_jobs_alone_fill_the_unit(queues: Queues) -> None:
-    """Nobody waits for them, but nobody else needs the worker either."""
-    for number in range(3):
-        queues.put(f"bulk {number}", 0, BULK)
+def test_jobs_alone_share_a_unit_that_no_caller_has_to_wait_long_for(queues: Queues) -> None:
+    """Nobody waits for them; but who comes while they are carried out waits for no more than one message."""
+    for number, commands in enumerate((1, 1, 1, MESSAGE_COMMANDS, 1)):
+        queues.put(f"bulk {number}", 0, BULK, commands=commands)
     hand = hand_of(0)
     queues.fill(hand)
-    assert list(units(hand)) == [["bulk 0", "bulk 1", "bulk 2"]]
+    assert list(units(hand)) == [["bulk 0", "bulk 1", "bulk 2"], ["bulk 3"], ["bulk 4"]]
 
 
 def test_a_unit_touches_no_more_accounts_than_one_load_may(queues: Queues) -> None:

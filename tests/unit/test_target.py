@@ -7,10 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from app.cli.target import Running, Target, find_target, running
+from app.cli.target import Running, Target, find_target, running, target_options
 from app.config import Settings
+from app.services.tls import ClientTls
 
 
 @pytest.fixture
@@ -40,6 +43,51 @@ def test_a_token_stays_with_its_service(here: Running, tmp_path: Path) -> None:
     here.publish()
     found = find_target(Settings(data_dir=tmp_path, http_port=80), target="[2001:db8::1]:50051")
     assert found == Target("[2001:db8::1]:50051", "[2001:db8::1]:80")
+
+
+def test_a_token_does_not_cross_a_network_in_the_clear(tmp_path: Path) -> None:
+    """Unless somebody said so; without a token there is nothing to hide."""
+    settings = Settings(data_dir=tmp_path)
+    with pytest.raises(click.UsageError, match="in the clear"):
+        find_target(settings, "balance:50051", "mine")
+    with pytest.raises(click.UsageError, match="in the clear"):
+        find_target(replace(settings, bind_host="10.0.0.1"), token="mine")
+    for safe in (
+        settings,
+        replace(settings, allow_plaintext=True),
+        replace(settings, tls_ca_file=Path("ca")),
+    ):
+        target = "127.0.0.1:50051" if safe is settings else "balance:50051"
+        assert find_target(safe, target, "mine").token == "mine"
+    assert find_target(settings, "balance:50051").token is None
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    """Arguments can be read by every user of the machine, so there is no option for the token itself."""
+
+    @click.command()
+    @target_options
+    def show(*, target: str | None, token: str | None) -> None:
+        click.echo(f"{target} {token}")
+
+    (tmp_path / "token").write_text("of the file\n")
+    runner, environ = CliRunner(), {"BALANCE_TOKEN": "of the environment"}
+    assert (
+        runner.invoke(show, ["--token-file", str(tmp_path / "token")], env=environ).output
+        == "None of the file\n"
+    )
+    assert runner.invoke(show, [], env=environ).output == "None of the environment\n"
+    assert runner.invoke(show, [], env={"BALANCE_TOKEN": ""}).output == "None None\n"
+    assert runner.invoke(show, ["--token", "x"]).exit_code == 2
+
+
+def test_how_to_trust_the_service_is_written_down_too(here: Running, tmp_path: Path) -> None:
+    """A command in another terminal finds the certificate; what its own environment says comes first."""
+    tls = ClientTls(ca_file="/certs/server.pem", server_name="balance.example")
+    replace(here, tls=tls).publish()
+    assert find_target(Settings(data_dir=tmp_path)).tls == tls
+    own = Settings(data_dir=tmp_path, tls_ca_file=Path("/certs/ca.pem"))
+    assert find_target(own).tls == ClientTls(ca_file="/certs/ca.pem")
 
 
 def test_without_a_running_one_the_settings_say_where(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Bearer tokens: only the one key and the one algorithm that the settings choose prove a caller."""
 
+import asyncio
 import hmac
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jwt
 import pytest
@@ -13,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.config import Settings, SettingsError
 from app.services.access import Principal, Unauthenticated
-from app.services.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, TokenVerifier, mint
+from app.services.tokens import TokenVerifier, mint
+from tests.support.tokens import REFUSED, SECRET, claims, signed
 
-SECRET = "a secret of sixty-four bytes, long enough for every kind of HMAC"
 HS256 = Settings(jwt_hs256_secret=SECRET)
 STRICT = Settings(jwt_hs256_secret=SECRET, jwt_issuer="https://login", jwt_audience="balance")
 
@@ -35,25 +36,8 @@ def keys() -> Keys:
     return Keys(private, pem_of(private))
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    """Good claims, changed; a claim set to None is left out."""
-    now = int(time.time())
-    good = {"sub": "alice", "scope": "balance:service", "iat": now, "exp": now + 60}
-    return {name: value for name, value in (good | changes).items() if value is not None}
-
-
-def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
-    return jwt.encode(claims(**changes), secret, algorithm=algorithm)
-
-
-def spoiled(token: str) -> str:
-    """The token with claims that were not signed."""
-    header, _, signature = token.split(".")
-    return ".".join([header, signed(sub="bob").split(".")[1], signature])
-
-
 def verify(settings: Settings, token: str) -> Principal:
-    return TokenVerifier(settings).verify(f"Bearer {token}")
+    return asyncio.run(TokenVerifier(settings).verify(f"Bearer {token}"))
 
 
 def test_a_good_token_proves_its_subject_and_scopes() -> None:
@@ -62,31 +46,6 @@ def test_a_good_token_proves_its_subject_and_scopes() -> None:
         "alice", frozenset({"balance:ops", "balance:service"})
     )
     assert verify(HS256, signed(scope=None)) == Principal("alice")
-
-
-REFUSED: dict[str, Callable[[], str]] = {
-    "empty": lambda: "",
-    "no token": lambda: "not-a-token",
-    "not even ASCII": lambda: "é.é.é",
-    "half a character": lambda: "\udcff.a.b",
-    "no signature": lambda: signed().rpartition(".")[0] + ".",
-    "signed by another": lambda: signed("another secret of thirty-two bytes"),
-    "claims changed after signing": lambda: spoiled(signed()),
-    "alg none": lambda: jwt.encode(claims(), "", algorithm="none"),
-    "alg HS512": lambda: signed(algorithm="HS512"),
-    "expired": lambda: signed(exp=int(time.time()) - LEEWAY_SECONDS - 1),
-    "not valid yet": lambda: signed(nbf=int(time.time()) + LEEWAY_SECONDS + 30),
-    "issued in the future": lambda: signed(iat=int(time.time()) + LEEWAY_SECONDS + 30),
-    "no exp": lambda: signed(exp=None),
-    "no iat": lambda: signed(iat=None),
-    "no sub": lambda: signed(sub=None),
-    "empty sub": lambda: signed(sub=""),
-    "sub that is a number": lambda: signed(sub=7),
-    "exp that is no time": lambda: signed(exp="soon"),
-    "exp beyond time": lambda: signed(exp=float("inf")),
-    "scopes in a list": lambda: signed(scope=["balance:service"]),
-    "too long": lambda: signed(padding="x" * MAX_TOKEN_BYTES),
-}
 
 
 @pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
@@ -112,12 +71,12 @@ def test_clocks_may_differ_a_little() -> None:
 def test_only_a_bearer_token_counts(header: str | None) -> None:
     """Other schemes, and a token without one, prove nothing."""
     with pytest.raises(Unauthenticated):
-        TokenVerifier(HS256).verify(header)
+        asyncio.run(TokenVerifier(HS256).verify(header))
 
 
 def test_the_scheme_is_read_in_any_case() -> None:
     """As HTTP has it."""
-    assert TokenVerifier(HS256).verify(f"bearer {signed()}").subject == "alice"
+    assert asyncio.run(TokenVerifier(HS256).verify(f"bearer {signed()}")).subject == "alice"
 
 
 def test_issuer_and_audience_count_where_configured() -> None:
@@ -159,6 +118,27 @@ def test_each_kind_of_key_refuses_the_other_kind_of_token(keys: Keys) -> None:
         verify(HS256, jwt.encode(claims(), keys.private, algorithm="RS256"))
     with pytest.raises(Unauthenticated):
         verify(Settings(jwt_public_key=keys.public), signed())
+
+
+def test_while_a_secret_is_changed_both_count() -> None:
+    """What the secret before signed stays good until it is taken away; new tokens are signed with the new."""
+    new = "another secret of thirty-two bytes, at least"
+    changing = Settings(jwt_hs256_secret=new, jwt_hs256_secret_previous=SECRET)
+    assert verify(changing, signed()).subject == "alice"
+    assert verify(changing, mint(changing, "bob")) == verify(
+        Settings(jwt_hs256_secret=new), mint(changing, "bob")
+    )
+    for token, why in ((signed("s" * 32), "not valid"), (signed(exp=1), "expired")):
+        with pytest.raises(Unauthenticated, match=why):
+            verify(changing, token)
+    with pytest.raises(Unauthenticated):
+        verify(Settings(jwt_hs256_secret=new), signed())
+
+
+def test_a_key_that_is_known_makes_nobody_wait() -> None:
+    """Not for one turn of the event loop: the calls of a connection would change their order."""
+    with pytest.raises(StopIteration):
+        TokenVerifier(HS256).verify(f"Bearer {signed()}").send(None)
 
 
 def test_without_a_key_every_token_is_refused() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from app.cli.up import CouldNotRunError, prepared
+from app.cli.up import CouldNotRunError, _banner, prepared
 from app.config import Settings
+from tests.support.certificates import Authority, served_with
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -120,6 +121,21 @@ def test_the_development_token_opens_everything(environ: dict[str, str]) -> None
     )
     assert (claims["sub"], claims["scope"]) == ("dev", "balance:service balance:ops")
     assert claims["exp"] - claims["iat"] == 30 * 86_400
+
+
+def test_the_greeting_says_how_to_reach_it(environ: dict[str, str], tmp_path: Path) -> None:
+    """With TLS, what to trust too; without a key, that it is for this machine only."""
+    with prepared(environ) as site:
+        plain = site.running()
+    server = Authority(tmp_path).server()
+    secured = served_with(server) | {"JWT_SECRET": KEY}
+    with prepared(environ | secured) as site:
+        tls = site.running()
+    assert "on this machine only" in _banner(plain)
+    assert f'curl -H "Authorization: Bearer $TOKEN" http://{plain.http}/' in _banner(plain)
+    assert "on this machine only" not in _banner(tls)
+    assert f"curl --cacert {server.cert} -H" in _banner(tls)
+    assert f" https://{tls.http}/" in _banner(tls)
 
 
 def test_with_a_key_of_the_operator_no_token_is_made(environ: dict[str, str], tmp_path: Path) -> None:

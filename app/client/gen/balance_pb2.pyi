@@ -9,7 +9,8 @@ Keys        An idempotency key is 1 to 255 printable characters. The same key gi
             once it was applied; with other parameters it is refused as IDEMPOTENCY_KEY_REUSED.
 Refusals    A business refusal is an answer: status OK, ok = false, error = CODE. `error` is "" when ok.
 Unknown     After DEADLINE_EXCEEDED the outcome is unknown: call again with the same key. UNAVAILABLE and
-            RESOURCE_EXHAUSTED mean that the command was certainly not queued.
+            RESOURCE_EXHAUSTED mean that the command was certainly not queued. CANCELLED by the service is how
+            gRPC itself sheds calls that come faster than they can be looked at: the same, but rely on the key.
 Evolution   Fields and methods are added; names and numbers that exist never change.
 """
 

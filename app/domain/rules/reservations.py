@@ -92,20 +92,33 @@ def release(case: Case, command: Release) -> Decision:
         return case.refuse(Outcome.RESERVATION_NOT_FOUND)
     if reservation.status == COMMITTED:
         return case.refuse(Outcome.ALREADY_COMMITTED)
-    return _end(case, reservation, RELEASED)
+    return _give_back(case, reservation)
 
 
 def expire(case: Case, command: ExpireReservation) -> Decision:
-    """End a hold that is past its time; one that is not, or that has ended, is left as it is."""
+    """End a hold that is past its time; one that is not, or that has ended, is left as it is.
+
+    It ends that hold alone: each other one past its time gets its own command.
+    """
     reservation = case.state.reservations[command.reservation_id]
     if reservation is None:
         return case.refuse(Outcome.RESERVATION_NOT_FOUND)
     if reservation.status != HELD or not reservation.is_past(case.now):
         return Decision(Answer(reservation_id=reservation.reservation_id))
-    return _end(case, reservation, EXPIRED)
+    account = case.state.accounts[reservation.account_id]
+    if account is None:
+        return case.refuse(Outcome.ACCOUNT_NOT_FOUND)
+    if account.frozen:
+        return case.refuse(Outcome.ACCOUNT_FROZEN)
+    account = replace(account, reserved=account.reserved - reservation.amount, updated_at=case.now)
+    return Decision(
+        Answer(reservation_id=reservation.reservation_id),
+        accounts=(AccountEffect(account),),
+        reservations=(reservation.end(EXPIRED, case.now),),
+    )
 
 
-def _end(case: Case, reservation: Reservation, status: str) -> Decision:
+def _give_back(case: Case, reservation: Reservation) -> Decision:
     account = case.state.accounts[reservation.account_id]
     if account is None:
         return case.refuse(Outcome.ACCOUNT_NOT_FOUND)
@@ -122,7 +135,7 @@ def _end(case: Case, reservation: Reservation, status: str) -> Decision:
     return Decision(
         Answer(reservation_id=reservation_id, available_balance=swept.available + reservation.amount),
         accounts=(AccountEffect(account),),
-        reservations=(*swept.expired, reservation.end(status, case.now)),
+        reservations=(*swept.expired, reservation.end(RELEASED, case.now)),
     )
 
 

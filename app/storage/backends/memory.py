@@ -10,6 +10,7 @@ from typing import Any
 
 from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
+from app.services.schedule import Slot, Task
 from app.storage import keys
 from app.storage.backend import Reply
 from app.storage.backends.memory_values import (
@@ -126,6 +127,41 @@ class MemoryBackend:
             self._set(partition, **{keys.trying_field(lane): f"{place} {times}"})
             return times
 
+    def lead(self, name: str, lease_ms: int) -> tuple[int, int]:
+        """See Backend."""
+        with self._reachable() as server:
+            had = self._hash(keys.SCHEDULER)
+            leader, epoch = had.get("leader", b"").decode(), int(had.get("epoch", 0))
+            if leader != name:
+                if leader and int(had.get("until", 0)) > server.now:
+                    return server.now, 0
+                epoch += 1
+                self._note(leader=name, epoch=epoch, since=server.now)
+            self._note(until=server.now + lease_ms)
+            return server.now, epoch
+
+    def resign(self, name: str) -> None:
+        """See Backend."""
+        with self._reachable():
+            if self._hash(keys.SCHEDULER).get("leader") == name.encode():
+                self._note(leader="", until=0)
+
+    def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
+        """See Backend."""
+        with self._reachable() as server:
+            had = self._hash(keys.SCHEDULER)
+            if had.get("epoch") != bytes_of(epoch):
+                return None
+            queued = [index for index, task in enumerate(tasks) if self._may_follow(task, had)]
+            if int(had.get(keys.slot_field(slot.job), 0)) < slot.time:
+                apply(server, "HINCRBY", keys.SCHEDULER, [keys.missed_field(slot.job), slot.missed])
+                self._note(**{keys.slot_field(slot.job): slot.time})
+            for task in (tasks[index] for index in queued):
+                entry_id = apply(server, "XADD", keys.queue(*task.stream), ["*", "m", task.message])
+                self._note(**{f"sent|{task.name}": f"{task.place} {entry_id}"})
+            server.changed.notify_all()
+            return queued
+
     def append(self, messages: list[tuple[Stream, str]]) -> list[str]:
         """See PartitionQueue."""
         with self._reachable() as server:
@@ -177,6 +213,15 @@ class MemoryBackend:
     def _set(self, partition: int, **fields: str | int) -> None:
         args = [part for name, value in fields.items() for part in (name, value)]
         apply(self.server, "HSET", keys.partition(partition), args)
+
+    def _may_follow(self, task: Task, had: dict[str, bytes]) -> bool:
+        """Whether the last task of that name is gone from its queue, and had an earlier place."""
+        place, _, entry_id = had.get(f"sent|{task.name}", b"").decode().rpartition(" ")
+        stream = value_at(self.server, keys.queue(*task.stream), "stream")
+        return (not entry_id or entry_key(entry_id) not in stream.entries) and place < task.place
+
+    def _note(self, **fields: str | int) -> None:
+        apply(self.server, "HSET", keys.SCHEDULER, [part for pair in fields.items() for part in pair])
 
     def _alive(self, worker: str, till: int) -> None:
         apply(self.server, "ZADD", keys.WORKERS, [till, worker])

@@ -199,6 +199,12 @@ def _members(value: zset) -> list[bytes]:
     return [member.encode() for member in sorted(value, key=lambda member: (value[member], member))]
 
 
+def _by_score(value: zset, args: Args) -> list[bytes]:
+    low, high, _, offset, count = args
+    within = [each for each in _members(value) if float(low) <= value[each.decode()] <= float(high)]
+    return within[offset : offset + count]
+
+
 _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
     "HSET": ("hash", _hset),
     "HDEL": ("hash", _hdel),
@@ -226,6 +232,7 @@ _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
     "LLEN": ("list", lambda value, _: len(value)),
     "SMEMBERS": ("set", lambda value, _: [member.encode() for member in value]),
     "ZRANGE": ("zset", lambda value, args: _slice(_members(value), args[0], args[1])),
+    "ZRANGEBYSCORE": ("zset", _by_score),
     "ZSCORE": ("zset", lambda value, args: None if args[0] not in value else bytes_of(value[args[0]])),
     "XLEN": ("stream", lambda value, _: len(value.order)),
 }

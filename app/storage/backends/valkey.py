@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from app.services.faults import StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
+from app.services.schedule import Slot, Task
 from app.storage import keys, library
 from app.storage.backend import Reply
 from app.storage.backends.errors import translate
@@ -81,6 +82,22 @@ class ValkeyBackend:
         """See Backend."""
         count: int = self.call("FCALL", library.MARK, 1, keys.partition(partition), epoch, lane, place)
         return count
+
+    def lead(self, name: str, lease_ms: int) -> tuple[int, int]:
+        """See Backend."""
+        now, epoch = self.call("FCALL", library.LEAD, 1, keys.SCHEDULER, name, lease_ms)
+        return now, epoch
+
+    def resign(self, name: str) -> None:
+        """See Backend."""
+        self.call("FCALL", library.RESIGN, 1, keys.SCHEDULER, name)
+
+    def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
+        """See Backend."""
+        names = [keys.SCHEDULER, *(keys.queue(*task.stream) for task in tasks)]
+        packed = _pack([(index, *task[1:]) for index, task in enumerate(tasks, 2)])
+        queued = self.call("FCALL", library.DISPATCH, len(names), *names, epoch, *slot, packed)
+        return [index - 1 for index in queued] if isinstance(queued, list) else None
 
     def append(self, messages: list[tuple[Stream, str]]) -> list[str]:
         """See PartitionQueue."""

@@ -1,6 +1,6 @@
 #!lua name=balance_1
 
---[[ The server side of the store: consistent reads, the one commit, and the leases of partitions.
+--[[ The server side of the store: consistent reads, the one commit, the leases of partitions, the scheduler's lead.
 
 It knows no rule of the domain and does no arithmetic on amounts: it compares, then writes what it was
 given. A function has no rollback, so everything that could fail is looked at before the first write.
@@ -28,6 +28,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
+  balance:scheduler                      hash    leader, epoch, since, until, slot|JOB, missed|JOB, sent|JOB|NNN
   balance:meta                           hash    layout, partitions, store id, commit counter
 ]]
 
@@ -204,9 +205,68 @@ local function mark(keys, args)
   return count
 end
 
+-- lead_1({scheduler}, name, lease ms): take the lead where it is free or has lapsed, or keep it.
+-- Returns {now, epoch}; the epoch is 0 while another leads.
+local function lead(keys, args)
+  local name, lease, now = args[1], tonumber(args[2]), now_ms()
+  local had = redis.call('HMGET', keys[1], 'leader', 'epoch', 'until')
+  local epoch = tonumber(had[2] or '0')
+  if had[1] ~= name then
+    if (had[1] or '') ~= '' and tonumber(had[3] or '0') > now then
+      return {now, 0}
+    end
+    epoch = epoch + 1
+    redis.call('HSET', keys[1], 'leader', name, 'epoch', epoch, 'since', now)
+  end
+  redis.call('HSET', keys[1], 'until', now + lease)
+  return {now, epoch}
+end
+
+-- resign_1({scheduler}, name): give the lead away, where it is ours.
+local function resign(keys, args)
+  if redis.call('HGET', keys[1], 'leader') ~= args[1] then
+    return 0
+  end
+  redis.call('HSET', keys[1], 'leader', '', 'until', 0)
+  return 1
+end
+
+-- dispatch_1({scheduler, stream...}, epoch, job, slot, missed, tasks): what the leader queues for a slot of a job.
+-- A task is {key index, name, place, message}. It is left out where the last one of that name had this place or a
+-- later one, or still waits in its stream. Places sort as text. A slot is marked, and what was missed before it
+-- is counted, once. Returns the indexes of the tasks queued, or -1 when the epoch is lost.
+local function dispatch(keys, args)
+  if redis.call('HGET', keys[1], 'epoch') ~= args[1] then
+    return -1
+  end
+  local queued, tasks = {}, cmsgpack.unpack(args[5])
+  for i, task in ipairs(tasks) do
+    local last = redis.call('HGET', keys[1], 'sent|' .. task[2]) or ''
+    local place, entry = last:match('^(.*) (.*)$')
+    local waits = #redis.call('XRANGE', keys[task[1]], entry or '0-0', entry or '0-0') > 0
+    if not waits and (place or '') < task[3] then
+      queued[#queued + 1] = i
+    end
+  end
+  local slot, missed = 'slot|' .. args[2], 'missed|' .. args[2]
+  if tonumber(redis.call('HGET', keys[1], slot) or '0') < tonumber(args[3]) then
+    redis.call('HINCRBY', keys[1], missed, args[4])
+    redis.call('HSET', keys[1], slot, args[3])
+  end
+  for _, i in ipairs(queued) do
+    local task = tasks[i]
+    local entry = redis.call('XADD', keys[task[1]], '*', 'm', task[4])
+    redis.call('HSET', keys[1], 'sent|' .. task[2], task[3] .. ' ' .. entry)
+  end
+  return queued
+end
+
 redis.register_function{function_name = 'read_1', callback = read, flags = {'no-writes'}}
 redis.register_function{function_name = 'commit_1', callback = commit}
 redis.register_function{function_name = 'acquire_1', callback = acquire, flags = {'allow-oom'}}
 redis.register_function{function_name = 'renew_1', callback = renew, flags = {'allow-oom'}}
 redis.register_function{function_name = 'release_1', callback = release, flags = {'allow-oom'}}
 redis.register_function{function_name = 'mark_1', callback = mark, flags = {'allow-oom'}}
+redis.register_function{function_name = 'lead_1', callback = lead, flags = {'allow-oom'}}
+redis.register_function{function_name = 'resign_1', callback = resign, flags = {'allow-oom'}}
+redis.register_function{function_name = 'dispatch_1', callback = dispatch}

@@ -27,6 +27,8 @@ TABLE = [
     (StatusCode.DEADLINE_EXCEEDED, "no answer in time", Unanswered),
     (StatusCode.RESOURCE_EXHAUSTED, "too much is waiting", Unanswered),
     (StatusCode.RESOURCE_EXHAUSTED, "HOLD_LIMIT", Refused),
+    (StatusCode.INVALID_ARGUMENT, "SEAT_TAKEN account_id", Refused),
+    (StatusCode.CANCELLED, "RST_STREAM with error code 8", Unanswered),
     (StatusCode.FAILED_PRECONDITION, "ACCOUNT_FROZEN", Refused),
     (StatusCode.INTERNAL, "DEAD_LETTERED 007-x", DeadLettered),
     (StatusCode.INTERNAL, "a fault of ours, request 1", CallFailed),

@@ -1,0 +1,42 @@
+"""How many commands may wait in a front end: as many as are answered while a caller still waits.
+
+What waits longer than its caller is work for nobody, and under load that would soon be all the work there is.
+"""
+
+from app.queueing import limits
+
+
+class Room:
+    """Counts what waits, and learns from what is answered how much may. `most` is never exceeded."""
+
+    def __init__(self, most: int) -> None:
+        self.waiting = 0
+        self.limit = most
+        self._most = most
+        self._answered = 0
+        self._least_waiting = 0
+        self._since = 0.0
+
+    @property
+    def full(self) -> bool:
+        """True while one more would wait in vain."""
+        return self.waiting >= self.limit
+
+    def enter(self) -> None:
+        """One more waits."""
+        self.waiting += 1
+
+    def leave(self, *, answered: bool) -> None:
+        """One waits no more."""
+        self.waiting -= 1
+        self._answered += answered
+        self._least_waiting = min(self._least_waiting, self.waiting)
+
+    def learn(self, now: float) -> None:
+        """Look back at the time since the last look (s). Only one without a pause shows what can be done."""
+        if self._least_waiting == 0:
+            self.limit = self._most
+        else:
+            in_time = int(self._answered / (now - self._since) * limits.WAIT_SECONDS)
+            self.limit = min(max(in_time, limits.WAITING_AT_LEAST), self._most)
+        self._answered, self._least_waiting, self._since = 0, self.waiting, now
