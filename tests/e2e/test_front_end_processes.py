@@ -142,7 +142,7 @@ def test_an_http_process_stops_although_a_client_keeps_its_connection(service: R
         connection = HTTPConnection("127.0.0.1", int(port), timeout=10)
         connection.request("GET", "/api/ready")
         answer = connection.getresponse()
-        assert (answer.status, answer.read()) == (200, b'{"ready": true}')
+        assert (answer.status, answer.read()) == (200, b'{"ready":true}')
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
         connection.close()

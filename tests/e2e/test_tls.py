@@ -128,7 +128,7 @@ def test_http_is_served_with_tls_alone(secured: RunningService, authority: Autho
     """A request in the clear gets no answer."""
     connection = HttpConnection(secured.http, trusting(authority), 10)
     connection.request("GET", "/api/ready")
-    assert connection.getresponse().read() == b'{"ready": true}'
+    assert connection.getresponse().read() == b'{"ready":true}'
     connection.close()
     with pytest.raises((OSError, HTTPException)):
         ask_in_the_clear(secured.http)
