@@ -1,8 +1,6 @@
 """Workers are killed between reading a settlement and its answer: no hand is ever half paid."""
 
 import asyncio
-import secrets
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +21,7 @@ from tests.crash.pot_kills import PARTITIONS, Hand, Killer, KillingLine, Moment,
 from tests.support.carrying import id_in
 from tests.support.deployment import Deployment, deployment
 from tests.support.proxy import serving
+from tests.support.telling import Tell
 from tests.support.waiting import soon
 
 WORKERS = 2
@@ -35,13 +34,12 @@ WON = ((5, 0, 0), (2, 0, 3), (3, 2, 0), (1, 1, 3), (2, 1, 2))
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(200, marks=SOAK)])
-def test_a_hand_is_paid_whole_or_not_at_all(kills: int, tmp_path: Path) -> None:
+def test_a_hand_is_paid_whole_or_not_at_all(kills: int, tmp_path: Path, seed: int, tell: Tell) -> None:
     """
     Given hands at four tables, whose players have their accounts elsewhere and play at others too
     If workers are killed at the commit of a settlement, before it or right after
     Expect every hand then to be paid whole or not at all, and at the end to be paid as its caller was told.
     """
-    seed = secrets.randbits(32)
     with deployment(tmp_path, PARTITIONS) as service:
         backend = service.store.backend()
         tables: list[Table] = []
@@ -61,7 +59,7 @@ def test_a_hand_is_paid_whole_or_not_at_all(kills: int, tmp_path: Path) -> None:
         every = [look(backend, table.hand) for table in tables if table.hand]
         verified = service.verify()
     told: Counter[str] = sum((table.told for table in tables), Counter())
-    sys.stdout.write(f"seed {seed}: {_story(killer)}; {dict(told)}\n")
+    tell("kills of the worker at a settlement", _story(killer) | told)
 
     assert [seen for kill in killer.kills for seen in (*kill.struck, *kill.others) if seen.half] == []
     struck = {(kill.moment, seen.status) for kill in killer.kills for seen in kill.struck}
@@ -221,8 +219,8 @@ async def _recovered(tables: list[Table]) -> None:
     )
 
 
-def _story(killer: Killer) -> str:
-    statuses = Counter((kill.moment.value, seen.status) for kill in killer.kills for seen in kill.struck)
-    struck = ", ".join(f"{count} {moment} ({status})" for (moment, status), count in statuses.items())
-    others = Counter(seen.status for kill in killer.kills for seen in kill.others)
-    return f"{len(killer.kills)} kills; hands struck: {struck}; others: {dict(others)}"
+def _story(killer: Killer) -> Counter[str]:
+    """The kills, and the hands that each of them struck, by the moment and how they were found."""
+    return Counter(kills=len(killer.kills)) + Counter(
+        f"{seen.status} {kill.moment.value}" for kill in killer.kills for seen in kill.struck
+    )
