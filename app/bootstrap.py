@@ -1,6 +1,7 @@
 """The composition root: builds the parts of each process from Settings. Importing it has no effect."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from app.domain.policy import Policy
 from app.domain.rake import RakeRule
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
+from app.queueing.limits import BACKOFF_LAST_SECONDS
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
 from app.services.schedule import Schedule
@@ -23,6 +25,8 @@ from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
 from app.storage.store import BalanceStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,6 +78,24 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
         )
     finally:
         backend.close()
+
+
+def wait_for_store(
+    settings: Settings, stopped: Callable[[], object], pause: Callable[[float], object]
+) -> bool:
+    """True when the store is there and fit; False when the process was told to stop before.
+
+    `pause` waits for so many seconds. Raises StoreUnfit.
+    """
+    while not stopped():
+        try:
+            check_store(settings)
+        except StoreUnavailable as away:
+            _log.warning("waiting for the store: %s", away)
+            pause(BACKOFF_LAST_SECONDS)
+        else:
+            return True
+    return False
 
 
 def make_worker(settings: Settings) -> WorkerParts:

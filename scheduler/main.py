@@ -12,10 +12,10 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from app.bootstrap import SchedulerParts, check_store, make_scheduler
+from app.bootstrap import SchedulerParts, make_scheduler, wait_for_store
 from app.config import Settings, SettingsError
-from app.queueing.limits import BACKOFF_LAST_SECONDS, LEAD_SECONDS, SCHEDULE_SECONDS
-from app.services.faults import StoreUnavailable, StoreUnfit
+from app.queueing.limits import LEAD_SECONDS, SCHEDULE_SECONDS
+from app.services.faults import StoreUnfit
 from app.telemetry.logs import configure_logs
 from scheduler.jobs import ReservationExpiry
 from scheduler.leader import Leader
@@ -41,7 +41,7 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_level, "scheduler")
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        wait_for_store(settings, stop)
+        wait_for_store(settings, stop.is_set, stop.wait)
     except (SettingsError, StoreUnfit) as refusal:
         sys.stderr.write(f"scheduler: {refusal}\n")
         return EXIT_REFUSED
@@ -90,18 +90,6 @@ def catch_up_with_the_clock(clockwork: BackgroundScheduler) -> None:
     for job in clockwork.get_jobs():
         if job.next_run_time - now > job.trigger.interval:
             job.modify(next_run_time=now)
-
-
-def wait_for_store(settings: Settings, stop: threading.Event) -> None:
-    """Return when the store is there and fit, or when told to stop."""
-    while not stop.is_set():
-        try:
-            check_store(settings)
-        except StoreUnavailable as away:
-            _log.warning("waiting for the store: %s", away)
-            stop.wait(BACKOFF_LAST_SECONDS)
-        else:
-            return
 
 
 if __name__ == "__main__":

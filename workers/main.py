@@ -11,10 +11,10 @@ import time
 
 import dramatiq
 
-from app.bootstrap import WorkerParts, check_store, make_worker
+from app.bootstrap import WorkerParts, make_worker, wait_for_store
 from app.config import Settings, SettingsError
-from app.queueing.limits import BACKOFF_LAST_SECONDS, READ_BLOCK_MS
-from app.services.faults import StoreUnavailable, StoreUnfit
+from app.queueing.limits import READ_BLOCK_MS
+from app.services.faults import StoreUnfit
 from app.telemetry.logs import configure_logs
 from workers.actors import declare_actors
 
@@ -45,7 +45,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_level, "worker")
-        if not _wait_for_store(settings):
+        if not wait_for_store(settings, lambda: signal.sigpending() & STOP_SIGNALS, time.sleep):
             return 0
     except (SettingsError, StoreUnfit) as refusal:
         sys.stderr.write(f"worker: {refusal}\n")
@@ -61,19 +61,6 @@ def main() -> int:
     worker.stop(timeout=STOP_WITHIN_MS)
     parts.broker.close()
     return 0
-
-
-def _wait_for_store(settings: Settings) -> bool:
-    """True when the store is there and fit; False when the process was told to stop before."""
-    while not signal.sigpending() & STOP_SIGNALS:
-        try:
-            check_store(settings)
-        except StoreUnavailable as away:
-            _log.warning("waiting for the store: %s", away)
-            time.sleep(BACKOFF_LAST_SECONDS)
-        else:
-            return True
-    return False
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """`balance account`: one account as ops see it, from the store itself or from a service elsewhere."""
 
-import asyncio
 import json
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
@@ -15,14 +13,9 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from app.cli.store import NoStoreError, with_store
+from app.cli.store import NoStoreError, look_up, with_store
 from app.cli.target import HttpConnection, Target, find_target, target_options
 from app.config import Settings
-from app.services.faults import BalanceFault
-from app.services.queries import BalanceView
-from app.storage.auditing import partitions_of
-from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.queries import StoreQueries
 
 _TIMEOUT_SECONDS = 5.0
@@ -60,22 +53,11 @@ def show(account_id: str, *, as_json: bool, target: str | None, token: str | Non
 
 def _read(account_id: str, url: str) -> Mapping[str, Any] | None:
     """The account from the store; None when there is none."""
-    try:
-        with closing(ValkeyBackend(url)) as backend:
-            partitions = partitions_of(backend)
-        view = asyncio.run(_view(account_id, url, partitions))
-    except BalanceFault as fault:
-        raise NoStoreError(f"the store cannot be read: {fault}") from fault
+    view = look_up(
+        url, lambda connection, partitions: StoreQueries(connection, partitions).balance(account_id)
+    )
     found = msgspec.to_builtins(view)
     return {name: found[name] for name in _SHOWN} if view.exists else None
-
-
-async def _view(account_id: str, url: str, partitions: int) -> BalanceView:
-    queries = StoreQueries(AsyncConnection(url), partitions)
-    try:
-        return await queries.balance(account_id)
-    finally:
-        await queries.close()
 
 
 def _ask(target: Target, account_id: str) -> Mapping[str, Any] | None:

@@ -6,16 +6,20 @@ Must not start a server on a folder that somebody else uses.
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from app.cli.supervisor import REFUSED, Child, Supervisor
 from app.cli.target import running
 from app.config import Settings
+from app.services.faults import BalanceFault
+from app.storage.auditing import partitions_of
+from app.storage.backends.valkey import ValkeyBackend
+from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.embedded import EmbeddedStore, EmbeddedStoreError
 
 _STORE = "store"
@@ -43,6 +47,24 @@ def with_store(settings: Settings, use: Callable[[str], Result]) -> Result:
             return asyncio.run(_use_at_rest(settings, lock, use))
         except EmbeddedStoreError as error:
             raise NoStoreError(str(error)) from error
+
+
+def look_up(url: str, look: Callable[[AsyncConnection, int], Coroutine[Any, Any, Result]]) -> Result:
+    """What `look` finds, given a connection and the store's number of partitions; raises NoStoreError."""
+
+    async def connected(partitions: int) -> Result:
+        connection = AsyncConnection(url)
+        try:
+            return await look(connection, partitions)
+        finally:
+            await connection.close()
+
+    try:
+        with closing(ValkeyBackend(url)) as backend:
+            partitions = partitions_of(backend)
+        return asyncio.run(connected(partitions))
+    except BalanceFault as fault:
+        raise NoStoreError(f"the store cannot be read: {fault}") from fault
 
 
 @contextmanager

@@ -1,20 +1,14 @@
 """`balance table`: what lies on one table, as ops see it, from the store itself."""
 
-import asyncio
 import json
 import os
-from contextlib import closing
 from functools import partial
 
 import click
 
-from app.cli.store import NoStoreError, with_store
+from app.cli.store import look_up, with_store
 from app.config import Settings
-from app.services.faults import BalanceFault
 from app.services.lookups import TableView
-from app.storage.auditing import partitions_of
-from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.lookups import StoreLookups
 
 
@@ -45,20 +39,7 @@ def show(table_id: str, *, as_json: bool) -> None:
 
 
 def _read(table_id: str, url: str) -> TableView:
-    try:
-        with closing(ValkeyBackend(url)) as backend:
-            partitions = partitions_of(backend)
-        return asyncio.run(_view(table_id, url, partitions))
-    except BalanceFault as fault:
-        raise NoStoreError(f"the store cannot be read: {fault}") from fault
-
-
-async def _view(table_id: str, url: str, partitions: int) -> TableView:
-    lookups = StoreLookups(AsyncConnection(url), partitions)
-    try:
-        return await lookups.table(table_id)
-    finally:
-        await lookups.close()
+    return look_up(url, lambda connection, partitions: StoreLookups(connection, partitions).table(table_id))
 
 
 def _told(view: TableView) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.ledger import BrokenChain, LedgerEntry, unseal
-from app.services.faults import StoreRefused, StoreUnavailable, Unavailable
+from app.services.faults import StoreRefused
 from app.services.history import LedgerWindow, Link, Transactions
 from app.storage import codec, keys
 from app.storage.backend import Reply
@@ -90,7 +90,7 @@ class StoreHistory:
             return None
         plan = Plan()
         plan.read("GET", keys.transaction(partition, transaction_id))
-        record = codec.transaction((await self._read(plan))[1][0])
+        record = codec.transaction((await self._connection.look(plan))[1][0])
         if record is None:
             return None
         ledger, _ = await self._ledger(record.account_id, Plan())
@@ -108,7 +108,7 @@ class StoreHistory:
         planned = len(beside.reads)
         beside.read("HMGET", keys.account(partition, account_id), *codec.ACCOUNT_FIELDS)
         beside.read("LLEN", keys.ledger(partition, account_id, 0))
-        _, replies = await self._read(beside)
+        _, replies = await self._connection.look(beside)
         fields, length = replies[planned:]
         account = codec.account(account_id, fields)
         if account is None:
@@ -136,14 +136,8 @@ class StoreHistory:
         plan = Plan()
         for seq in seqs:
             ledger.read_entry(plan, seq)
-        _, elements = await self._read(plan)
+        _, elements = await self._connection.look(plan)
         return [_link(ledger, seq, element) for seq, element in zip(seqs, elements, strict=True)]
-
-    async def _read(self, plan: Plan) -> tuple[int, list[Reply]]:
-        try:
-            return await self._connection.read(plan)
-        except StoreUnavailable as away:
-            raise Unavailable(str(away)) from away
 
 
 def _link(ledger: _Ledger, seq: int, element: bytes | None) -> Link:

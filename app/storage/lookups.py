@@ -3,10 +3,8 @@
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.pots import Pot
 from app.domain.reservations import EXPIRED, HELD, Reservation
-from app.services.faults import StoreUnavailable, Unavailable
 from app.services.lookups import TableView
 from app.storage import codec, keys
-from app.storage.backend import Reply
 from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.plan import Plan
 
@@ -22,14 +20,14 @@ class StoreLookups:
         """See Lookups."""
         plan = Plan()
         plan.read("HGET", keys.pot(self._partition(table_id), table_id, hand_id), "record")
-        _, (raw,) = await self._read(plan)
+        _, (raw,) = await self._connection.look(plan)
         return codec.pot(raw)
 
     async def table(self, table_id: str) -> TableView:
         """See Lookups."""
         plan = Plan()
         plan.read("HGETALL", keys.table(self._partition(table_id), table_id))
-        _, (pairs,) = await self._read(plan)
+        _, (pairs,) = await self._connection.look(plan)
         return TableView(table_id=table_id, in_play=codec.in_play(pairs), pots=codec.in_pots(pairs))
 
     async def reservation(self, reservation_id: str) -> Reservation | None:
@@ -39,7 +37,7 @@ class StoreLookups:
             return None
         plan = Plan()
         plan.read("GET", keys.reservation(partition, reservation_id))
-        now, (raw,) = await self._read(plan)
+        now, (raw,) = await self._connection.look(plan)
         reservation = codec.reservation(raw)
         if reservation and reservation.status == HELD and reservation.is_past(now):
             return reservation.end(EXPIRED, reservation.expires_at)
@@ -54,7 +52,7 @@ class StoreLookups:
             plan.read("HGETALL", keys.holds(partition, account_id))
             for reservation_id in ids:
                 plan.read("GET", keys.reservation(partition, reservation_id))
-            now, (pairs, *records) = await self._read(plan)
+            now, (pairs, *records) = await self._connection.look(plan)
             if ids == (ids := sorted(codec.holds(pairs))):
                 break
         found = [reservation for raw in records if (reservation := codec.reservation(raw))]
@@ -67,9 +65,3 @@ class StoreLookups:
 
     def _partition(self, aggregate_id: str) -> int:
         return partition_of(aggregate_id, self._partitions)
-
-    async def _read(self, plan: Plan) -> tuple[int, list[Reply]]:
-        try:
-            return await self._connection.read(plan)
-        except StoreUnavailable as away:
-            raise Unavailable(str(away)) from away

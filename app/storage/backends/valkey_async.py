@@ -96,6 +96,13 @@ class AsyncConnection:
         )
         return milliseconds(time), replies
 
+    async def look(self, plan: Plan) -> tuple[int, list[Reply]]:
+        """As `read`, for a caller who is told when the store is away: raises Unavailable or StoreRefused."""
+        try:
+            return await self.read(plan)
+        except StoreUnavailable as away:
+            raise Unavailable(str(away)) from away
+
     def suspect(self) -> None:
         """The server was out of sight: connect anew before anything is sent."""
         self._suspect = True
