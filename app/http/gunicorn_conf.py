@@ -29,7 +29,7 @@ def ssl_context(_config: Any, make: Callable[[], ssl.SSLContext]) -> ssl.SSLCont
     return context
 
 
-worker_class = "asgi"
+worker_class = "app.http.worker.CarefulWorker"
 asgi_lifespan = "on"  # the front end opens in it: without it nothing works
 preload_app = False  # connections and gRPC's threads do not survive a fork
 graceful_timeout = 10

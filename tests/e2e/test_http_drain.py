@@ -58,6 +58,7 @@ async def call_again_and_again(service: RunningService, account_id: str, calls: 
             calls.refused += 1
             await asyncio.sleep(0.05)
             continue
+        answered = 0
         try:
             while not calls.stop.is_set():
                 writer.write(request(service, account_id))
@@ -65,10 +66,14 @@ async def call_again_and_again(service: RunningService, account_id: str, calls: 
                 length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
                 await reader.readexactly(length)
                 await calls.note(int(head.split()[1]))
+                answered += 1
                 if b"\r\nconnection: close" in head:
                     break
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            calls.unanswered.append(repr(error))
+            if isinstance(error, ConnectionResetError) and not answered:
+                calls.refused += 1  # the kernel had connected it, the server not taken it, when it stopped
+            else:
+                calls.unanswered.append(repr(error))
         finally:
             writer.close()
 
