@@ -1,6 +1,6 @@
 """gunicorn's worker, so stopped that no caller loses a call.
 
-Left to itself gunicorn 27 ends a connection, whose answer just went out as one to be kept, without a word, and
+Left to itself gunicorn 27 ends a connection, whose answer just left as one to be kept, without a word, and
 resets those that it has not taken yet: requests on them are never looked at.
 """
 
