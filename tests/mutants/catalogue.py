@@ -1,4 +1,4 @@
-"""The bugs of mutants.toml, as records."""
+"""The bugs of the catalogues beside this file (one for each part of the service), as records."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
-CATALOGUE = Path(__file__).with_name("mutants.toml")
+CATALOGUES = sorted(Path(__file__).parent.glob("*.toml"))
 
 
 class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,5 +27,6 @@ class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def mutants() -> list[Mutant]:
-    """All of them, in the order of the file."""
-    return msgspec.convert(tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))["mutant"], list[Mutant])
+    """All of them, in the order of the files."""
+    rows = [row for path in CATALOGUES for row in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]]
+    return msgspec.convert(rows, list[Mutant])
