@@ -57,7 +57,7 @@ lock: .venv/.created  ## pin the newest allowed versions in both locks
 	$(BIN)/python -c "import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" > .venv/build.in
 	$(LOCK) .venv/build.in --output-file requirements.lock
-	$(LOCK) .venv/build.in --output-file requirements-dev.lock --extra test --constraint requirements.lock
+	$(LOCK) .venv/build.in --output-file requirements-dev.lock --extra test --extra otel --constraint requirements.lock
 
 clean:  ## remove .venv, caches and builds; never the data in var
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -18,14 +18,19 @@ from app.services.faults import StoreUnavailable
 from app.services.schedule import Schedule
 from app.services.submission import FrontEnd
 from app.storage import fitness
+from app.storage.backends.metered import MeteredBackend, MeteredConnection
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.facts import StoreLook
 from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
 from app.storage.store import BalanceStore
+from app.telemetry.parts import NO_TELEMETRY, Telemetry
+from app.telemetry.store_page import StoreCollector
 
+_LOOK_SECONDS = 2.0  # a store that takes longer to be looked at is away: whoever scrapes waits for 10 s
 _log = logging.getLogger(__name__)
 
 
@@ -98,22 +103,23 @@ def wait_for_store(
     return False
 
 
-def make_worker(settings: Settings) -> WorkerParts:
+def make_worker(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> WorkerParts:
     """The parts of one worker process. Connects when the work begins."""
-    connect = partial(ValkeyBackend, store_url(settings))
+    connect = partial(_backend, settings, telemetry)
     backend = connect()
     broker = StreamsBroker(
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        middleware=[*telemetry.middleware],
     )
-    store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
+    store = telemetry.store(BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms))
     return WorkerParts(broker, Execution(store, policy(settings)))
 
 
-def make_scheduler(settings: Settings) -> SchedulerParts:
+def make_scheduler(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> SchedulerParts:
     """The parts of one scheduler process. Connects when the work begins."""
-    backend = ValkeyBackend(store_url(settings))
+    backend = _backend(settings, telemetry)
     return SchedulerParts(
         schedule=StoreSchedule(backend),
         check_store=lambda: _keep_counting(backend, settings),
@@ -121,7 +127,13 @@ def make_scheduler(settings: Settings) -> SchedulerParts:
     )
 
 
-async def open_front_end(settings: Settings) -> FrontEnd:
+def make_store_collector(settings: Settings) -> StoreCollector:
+    """What the metrics page says of the store itself."""
+    backend = ValkeyBackend(store_url(settings), timeout_seconds=_LOOK_SECONDS)
+    return StoreCollector(StoreLook(backend, settings.partitions))
+
+
+async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> FrontEnd:
     """The parts of one front-end process, running. The store may be away: the bus connects by itself.
 
     Raises StoreUnfit when the store is there and must not be worked with.
@@ -129,10 +141,11 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check)
-    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    url, connect = store_url(settings), _connector(telemetry)
+    log = AsyncCommandLog(url, check, connect)
+    queries = StoreQueries(connect(url, READ_SECONDS), settings.partitions)
+    history = StoreHistory(connect(url, READ_SECONDS), settings.partitions)
+    lookups = StoreLookups(connect(url, READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
@@ -144,7 +157,25 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await lookups.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, history=history, lookups=lookups, close=close)
+    return FrontEnd(
+        bus=telemetry.bus(bus),
+        queries=queries,
+        history=history,
+        lookups=lookups,
+        close=close,
+        watch=telemetry.watch,
+    )
+
+
+def _backend(settings: Settings, telemetry: Telemetry) -> ValkeyBackend:
+    url = store_url(settings)
+    return MeteredBackend(url, telemetry.calls) if telemetry.metrics else ValkeyBackend(url)
+
+
+def _connector(telemetry: Telemetry) -> Callable[[str, float], AsyncConnection]:
+    if telemetry.metrics is None:
+        return AsyncConnection
+    return lambda url, timeout_seconds: MeteredConnection(url, timeout_seconds, telemetry.calls)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

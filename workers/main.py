@@ -16,6 +16,7 @@ from app.config import Settings, SettingsError
 from app.queueing.limits import READ_BLOCK_MS
 from app.services.faults import StoreUnfit
 from app.telemetry.logs import configure_logs
+from app.telemetry.parts import NO_TELEMETRY, Telemetry
 from workers.actors import declare_actors
 
 EXIT_REFUSED = 2
@@ -26,14 +27,15 @@ _log = logging.getLogger(__name__)
 
 def setup() -> dramatiq.Broker:
     """Make this process's broker with its actors and give it to Dramatiq."""
-    parts = build(Settings.from_environment(os.environ))
+    settings = Settings.from_environment(os.environ)
+    parts = build(settings, Telemetry.begin(settings, "worker"))
     dramatiq.set_broker(parts.broker)
     return parts.broker
 
 
-def build(settings: Settings) -> WorkerParts:
+def build(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> WorkerParts:
     """The worker's parts, actors declared."""
-    parts = make_worker(settings)
+    parts = make_worker(settings, telemetry)
     declare_actors(parts.broker, parts.execution)
     return parts
 
@@ -45,12 +47,13 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings.log_level, "worker")
+        telemetry = Telemetry.begin(settings, "worker")
         if not wait_for_store(settings, lambda: signal.sigpending() & STOP_SIGNALS, time.sleep):
             return 0
     except (SettingsError, StoreUnfit) as refusal:
         sys.stderr.write(f"worker: {refusal}\n")
         return EXIT_REFUSED
-    parts = build(settings)
+    parts = build(settings, telemetry)
     worker = dramatiq.Worker(parts.broker, worker_timeout=READ_BLOCK_MS, worker_threads=1)
     worker.start()
     signal.sigwait(STOP_SIGNALS)

@@ -88,9 +88,10 @@ def _unfit_store_refused() -> Iterator[None]:
 async def _serve_grpc(settings: Settings) -> None:
     from app.bootstrap import open_front_end
     from app.rpc.server import serve
+    from app.telemetry.parts import Telemetry
 
     stop = _set_by_signals()
-    front_end = await open_front_end(settings)
+    front_end = await open_front_end(settings, Telemetry.begin(settings, "grpc"))
     try:
         await serve(settings, front_end, stop)
     finally:

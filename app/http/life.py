@@ -7,6 +7,7 @@ from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
 from app.services.submission import CommandBus, FrontEnd
+from app.services.watching import Watch
 
 OpenFrontEnd = Callable[[], Awaitable[FrontEnd]]
 
@@ -24,6 +25,10 @@ class FrontEndLife:
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         await self.front_end.close()
+
+    @property
+    def watch(self) -> Watch:
+        return self.front_end.watch
 
     @property
     def bus(self) -> CommandBus:

@@ -17,6 +17,7 @@ from app.services.certificates import CertificateTable
 from app.services.rate_limit import RateLimits
 from app.services.request_ids import fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
+from app.services.watching import UNWATCHED, Watch
 
 REQUEST_ID = "x-request-id"
 
@@ -37,10 +38,12 @@ class CallGuard:
         verifier: TokenVerifier | None = None,
         certificates: CertificateTable | None = None,
         limits: RateLimits | None = None,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._verifier = verifier
         self._certificates = certificates
         self._limits = limits
+        self._watch = watch
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -51,10 +54,13 @@ class CallGuard:
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             method.name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(
-                    method,
-                    getattr(servicer, method.name),
-                    GetMessageClass(method.input_type).FromString,
+                self._watched(
+                    method.name,
+                    self._guarded(
+                        method,
+                        getattr(servicer, method.name),
+                        GetMessageClass(method.input_type).FromString,
+                    ),
                 ),
                 response_serializer=GetMessageClass(method.output_type).SerializeToString,
             )
@@ -62,6 +68,24 @@ class CallGuard:
             if method.name in vars(type(servicer))
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _watched(self, name: str, method: Method) -> Method:
+        """The method, from its call to its end, in the sight of whoever watches."""
+
+        async def call(request: bytes, context: Context) -> Any:
+            begun = self._watch.begin("grpc", _traceparent(context) if self._watch.wants_trace else "")
+            status = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
+            try:
+                answer = await method(request, context)
+                status = grpc.StatusCode.OK
+                return answer
+            except grpc.aio.AbortError:
+                status = context.code()
+                raise
+            finally:
+                begun.end(name, status.name)
+
+        return call
 
     def _guarded(
         self, descriptor: MethodDescriptor, method: Method, decode: Callable[[bytes], Any]
@@ -93,6 +117,11 @@ class CallGuard:
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"too many calls; again in {seconds} s; nothing was done",
                 )
+
+
+def _traceparent(context: Context) -> str:
+    given = dict(context.invocation_metadata() or ()).get("traceparent", "")
+    return given if isinstance(given, str) else ""
 
 
 def _check(principal: Principal, proof: str) -> None:

@@ -9,6 +9,7 @@ from app.domain.outcomes import Answer
 from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
+from app.services.watching import UNWATCHED, Watch
 
 DEFAULT_TIMEOUT_MS = 5_000
 """How long a call without a deadline waits (CONTRACT 1)."""
@@ -38,3 +39,4 @@ class FrontEnd:
     history: History
     lookups: Lookups
     close: Callable[[], Awaitable[None]]
+    watch: Watch = UNWATCHED

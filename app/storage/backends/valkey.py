@@ -35,9 +35,9 @@ class ValkeyBackend:
     `commits` is the last commit counter this connection has seen.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS) -> None:
         self.commits = 0
-        self._connection = _make_connection(url)
+        self._connection = _make_connection(url, timeout_seconds)
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """See Backend."""
@@ -174,8 +174,8 @@ def parse_entries(entries: list[Any]) -> list[Entry]:
     return [Entry(entry_id.decode(), fields[1] if fields else b"") for entry_id, fields in entries]
 
 
-def _make_connection(url: str) -> ConnectionInterface:
-    pool = ConnectionPool.from_url(url, **connection_options())
+def _make_connection(url: str, timeout_seconds: float) -> ConnectionInterface:
+    pool = ConnectionPool.from_url(url, **connection_options() | {"socket_timeout": timeout_seconds})
     return pool.make_connection()
 
 

@@ -125,9 +125,14 @@ class AsyncCommandLog:
     connection: it takes the highest commit counter seen so far and gives the present one.
     """
 
-    def __init__(self, url: str, check_store: Callable[[int], int]) -> None:
-        self._appending = AsyncConnection(url, APPEND_SECONDS)
-        self._listening = AsyncConnection(url, LISTEN_SECONDS)
+    def __init__(
+        self,
+        url: str,
+        check_store: Callable[[int], int],
+        connect: Callable[[str, float], AsyncConnection] = AsyncConnection,
+    ) -> None:
+        self._appending = connect(url, APPEND_SECONDS)
+        self._listening = connect(url, LISTEN_SECONDS)
         self._check_store = check_store
         self._fit = False
         self._seen_commits = 0

@@ -1,0 +1,51 @@
+"""What is known of a whole store at one moment: for people who watch it, never for a decision."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.services.queue import Lane
+from app.services.verification import Supply
+
+
+@dataclass(slots=True, frozen=True)
+class Owner:
+    """Who owns a partition; `worker` is "" when nobody does, or its lease is over."""
+
+    worker: str
+    epoch: int
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class StoreFacts:
+    """One picture. Times in ms since the epoch by the store's clock, `oldest` 0 for an empty queue.
+
+    `totals` are the store's own sums over all partitions, by name (see `app.services.verification`); `moved`
+    are signed chips by transaction type. `slots` are the last ones done by job, `missed` those in which
+    nobody led. `memory_limit` 0 means none.
+    """
+
+    now: int
+    commits: int
+    owners: dict[int, Owner]
+    waiting: dict[Lane, int]
+    oldest: dict[Lane, int]
+    totals: dict[str, int]
+    moved: dict[str, int]
+    supply: Supply
+    reservations: int
+    pots: int
+    dead_letters: int
+    leader: str
+    leader_epoch: int
+    slots: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
+    memory_used: int = 0
+    memory_limit: int = 0
+
+
+class Facts(Protocol):
+    """Looks at the store."""
+
+    def look(self) -> StoreFacts:
+        """The store as it is now. Raises BalanceFault when it cannot be read."""
+        ...

@@ -1,0 +1,171 @@
+"""Every metric of the service: its name, kind, labels, unit and meaning. `ops/metrics.md` is made from it.
+
+A name that is not here cannot be counted, and what is here is on the page.
+"""
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Described(NamedTuple):
+    """One metric. `name` is as it stands on the page; a histogram's has _bucket, _sum and _count behind it."""
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, unit: str, labels: str, meaning: str) -> Described:
+    return Described(name, "counter", unit, tuple(labels.split()), meaning)
+
+
+def _gauge(name: str, unit: str, labels: str, meaning: str) -> Described:
+    return Described(name, "gauge", unit, tuple(labels.split()), meaning)
+
+
+def _seconds(name: str, labels: str, meaning: str) -> Described:
+    return Described(name, "histogram", "seconds", tuple(labels.split()), meaning, _FAST)
+
+
+def _sizes(name: str, unit: str, labels: str, meaning: str) -> Described:
+    return Described(name, "histogram", unit, tuple(labels.split()), meaning, _SIZES)
+
+
+# Counted by each process as it works.
+OPERATIONS = _counter(
+    "balance_operations_total",
+    "commands",
+    "operation outcome",
+    "Commands answered by a commit; outcome OK, or why it was refused",
+)
+LATENCY = _seconds(
+    "balance_latency_seconds", "operation", "From a front end's taking of a command to its answer"
+)
+EXPIRED = _counter("reservation_expiry_total", "reservations", "", "Holds ended because their time was over")
+REPLAYS = _counter(
+    "balance_replays_total", "commands", "operation", "Commands answered again with what was done before"
+)
+COMMITS = _counter(
+    "balance_commits_total",
+    "commits",
+    "result",
+    "Commits by result: applied, conflict (a record had changed: done again), fenced (the partition has"
+    " another owner), refused, unknown (no reply)",
+)
+REDELIVERIES = _counter(
+    "balance_redeliveries_total", "messages", "", "Messages taken again: after an owner's death or an outage"
+)
+BUS_REFUSALS = _counter(
+    "balance_bus_refusals_total",
+    "commands",
+    "reason",
+    "Commands that a front end gave no answer to: Overloaded and Unavailable were not queued, DeadlinePassed"
+    " is not known",
+)
+STORE_CALLS = _counter(
+    "balance_store_calls_total", "calls", "call result", "Round trips to the store: ok, refused or away"
+)
+STORE_SECONDS = _seconds("balance_store_call_seconds", "call", "Round trips to the store, but for waits")
+QUEUE_WAIT = _seconds("balance_queue_wait_seconds", "lane", "From a message's arrival to its commit's load")
+UNIT_SECONDS = _seconds("balance_unit_seconds", "", "Carrying out one unit of work")
+COMMIT_COMMANDS = _sizes("balance_commit_commands", "commands", "", "Commands answered by one commit")
+MESSAGE_COMMANDS = _sizes("balance_message_commands", "commands", "lane", "Commands in one message")
+GRPC_SECONDS = _seconds("balance_grpc_request_seconds", "method status", "gRPC calls")
+HTTP_SECONDS = _seconds("balance_http_request_seconds", "route status", "HTTP requests")
+PROCESSES = _gauge("balance_processes", "processes", "process", "Processes alive that share this page")
+
+COUNTED = (
+    OPERATIONS,
+    LATENCY,
+    EXPIRED,
+    REPLAYS,
+    COMMITS,
+    REDELIVERIES,
+    BUS_REFUSALS,
+    STORE_CALLS,
+    STORE_SECONDS,
+    QUEUE_WAIT,
+    UNIT_SECONDS,
+    COMMIT_COMMANDS,
+    MESSAGE_COMMANDS,
+    GRPC_SECONDS,
+    HTTP_SECONDS,
+    PROCESSES,
+)
+
+# Read from the store when the page is asked for.
+STORE_UP = _gauge("balance_store_up", "0 or 1", "", "Whether the store answered; all below are absent if not")
+MEMORY = _gauge(
+    "balance_store_memory_used_ratio", "share", "", "Used share of the store's memory limit; 0 without limit"
+)
+CLOCK_OFFSET = _gauge("balance_clock_offset_seconds", "seconds", "", "The store's clock less this machine's")
+STORE_COMMITS = _counter("balance_store_commits_total", "commits", "", "The store's own counter of commits")
+QUEUE_MESSAGES = _gauge("balance_queue_messages", "messages", "lane", "Messages in the queues")
+OLDEST_MESSAGE = _gauge(
+    "balance_queue_oldest_message_seconds", "seconds", "lane", "Age of the oldest message in a queue"
+)
+UNOWNED = _gauge("balance_partitions_unowned", "partitions", "", "Partitions without a live owner")
+OWNED = _gauge("balance_partitions_owned", "partitions", "worker", "Partitions of each owner")
+EPOCH = _gauge("balance_partition_epoch", "epoch", "partition", "How often the partition has changed owners")
+LEADING = _gauge("balance_scheduler_leaders", "schedulers", "", "Schedulers that lead: 1, or 0")
+LEADER_EPOCH = _gauge("balance_scheduler_epoch", "epoch", "", "How often the lead has changed")
+SLOT_AGE = _gauge("balance_scheduler_slot_age_seconds", "seconds", "job", "Since a job was last due and done")
+MISSED_SLOTS = _counter("balance_scheduler_missed_slots_total", "slots", "job", "Slots in which nobody led")
+DEAD_LETTERS = _gauge("balance_dead_letters", "commands", "", "Parked commands that wait for ops")
+DEAD_CHIPS = _gauge("balance_dead_letter_chips", "chips", "", "Chips that these commands are about")
+ACCOUNTS = _gauge("balance_accounts", "accounts", "", "Accounts")
+ENTRIES = _counter("balance_ledger_entries_total", "entries", "", "Balance changes ever made")
+SUPPLY = _gauge("balance_supply_chips", "chips", "", "Deposits less withdrawals: all chips there are")
+IN_ACCOUNTS = _gauge("balance_account_chips", "chips", "", "Chips on players' accounts, held ones too")
+HELD = _gauge("balance_held_chips", "chips", "", "Chips on accounts that are held for buy-ins")
+IN_PLAY = _gauge(
+    "balance_in_play_chips", "chips", "", "Chips on tables, less what left tables without having come there"
+)
+IN_POTS = _gauge("balance_in_pots_chips", "chips", "", "Chips in pots of hands under way")
+HOUSE = _gauge("balance_house_chips", "chips", "", "Chips on the house's accounts: rake not yet taken out")
+DRIFT = _gauge(
+    "balance_supply_drift_chips", "chips", "", "Chips made or lost: anything but 0 is wrong. From the totals"
+)
+MOVED = _counter(
+    "balance_moved_chips_total", "chips", "type", "Chips moved by type: sources, sinks, to and from tables"
+)
+RESERVATIONS = _gauge("balance_held_reservations", "reservations", "", "Reservations held")
+POTS = _gauge("balance_active_pots", "pots", "", "Pots of hands under way")
+
+READ = (
+    STORE_UP,
+    MEMORY,
+    CLOCK_OFFSET,
+    STORE_COMMITS,
+    QUEUE_MESSAGES,
+    OLDEST_MESSAGE,
+    UNOWNED,
+    OWNED,
+    EPOCH,
+    LEADING,
+    LEADER_EPOCH,
+    SLOT_AGE,
+    MISSED_SLOTS,
+    DEAD_LETTERS,
+    DEAD_CHIPS,
+    ACCOUNTS,
+    ENTRIES,
+    SUPPLY,
+    IN_ACCOUNTS,
+    HELD,
+    IN_PLAY,
+    IN_POTS,
+    HOUSE,
+    DRIFT,
+    MOVED,
+    RESERVATIONS,
+    POTS,
+)
+CATALOGUE = (*COUNTED, *READ)
