@@ -146,7 +146,12 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
     queries = StoreQueries(connect(url, READ_SECONDS), settings.partitions)
     history = StoreHistory(connect(url, READ_SECONDS), settings.partitions)
     lookups = StoreLookups(connect(url, READ_SECONDS), settings.partitions)
-    bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
+    bus = Bus(
+        log,
+        partitions=settings.partitions,
+        max_waiting=settings.max_waiting_commands,
+        replied=telemetry.replied,
+    )
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
@@ -156,6 +161,7 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
         await history.close()
         await lookups.close()
         await log.close()
+        await asyncio.to_thread(telemetry.close)
 
     return FrontEnd(
         bus=telemetry.bus(bus),

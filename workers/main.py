@@ -63,6 +63,7 @@ def main() -> int:
     _log.info("stopping: the unit in hand is finished, then the partitions are handed over")
     worker.stop(timeout=STOP_WITHIN_MS)
     parts.broker.close()
+    telemetry.close()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`balance metrics`: one page for all processes of this machine, and for the store, until SIGTERM or SIGINT."""
+"""`balance metrics`: one page for all processes of this machine, and for the store they work on."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 @click.command()
 def metrics() -> None:
-    """Serve /metrics at METRICS_PORT: what the processes that share METRICS_DIR count, and what the store says.
+    """Serve /metrics at METRICS_PORT: what those who share METRICS_DIR count, and what the store says.
 
     Answers also while the store is away.
     """

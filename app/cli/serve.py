@@ -67,9 +67,11 @@ def _begin(settings: Settings, process: str) -> None:
     """Set up the logs and refuse files that cannot be used. Say so where nobody's token can be checked."""
     from app.services.tls import check_files
     from app.telemetry.logs import configure_logs
+    from app.telemetry.parts import check_installed
 
     configure_logs(settings.log_level, process)
     check_files(settings)
+    check_installed(settings)
     if not settings.has_jwt_key:
         _log.warning("no key to check tokens with is set: listening on %s only", settings.bind_host)
 

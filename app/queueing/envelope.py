@@ -83,7 +83,7 @@ def encode_message(envelopes: list[msgspec.Raw], message_id: str) -> str:
 
 def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, epoch: int) -> Delivery:
     """The delivery of a stream entry. Whatever cannot be understood becomes a work to be parked."""
-    arrived_at = int(entry.entry_id.partition("-")[0])
+    arrived_at = entry.arrived_at
     message_id, reply_to = "", ""
     try:
         message = _decode_message(entry.payload)
@@ -129,6 +129,7 @@ def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int)
     work = Work(raw=_text(raw))
     try:
         envelope, command = _read(raw)
+        work.trace = envelope.trace
         check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:
             raise ValueError(f"command does not belong to partition {partition}")

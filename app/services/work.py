@@ -14,7 +14,7 @@ class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
     `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
-    while the store counts it as being tried alone.
+    while the store counts it as being tried alone; `trace` the traceparent that it came with.
     """
 
     raw: str
@@ -22,6 +22,7 @@ class Work:
     poison: str = ""
     answer: Answer | None = None
     marked: bool = False
+    trace: str = ""
     faults: list[str] = field(default_factory=list)
     delivery: "Delivery" = field(init=False)
     index: int = field(init=False)

@@ -12,7 +12,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Described(NamedTuple):
-    """One metric. `name` is as it stands on the page; a histogram's has _bucket, _sum and _count behind it."""
+    """One metric. `name` is as it stands on the page; a histogram has _bucket, _sum, _count behind it."""
 
     name: str
     kind: Kind
