@@ -21,7 +21,8 @@ class StoreFacts:
 
     `totals` are the store's own sums over all partitions, by name (see `app.services.verification`); `moved`
     are signed chips by transaction type. `slots` are the last ones done by job, `missed` those in which
-    nobody led. `memory_limit` 0 means none.
+    nobody led. `dead_chips` are what parked commands are about, as far as they were looked at. `memory_limit`
+    0 means none.
     """
 
     now: int
@@ -35,6 +36,7 @@ class StoreFacts:
     reservations: int
     pots: int
     dead_letters: int
+    dead_chips: int
     leader: str
     leader_epoch: int
     slots: dict[str, int] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import msgspec
+
 from app.domain.ledger import TransactionType
 from app.services.facts import Owner, StoreFacts
 from app.services.queue import Lane
@@ -11,11 +13,14 @@ from app.storage.backend import Reply
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.plan import Plan
 
+LETTERS_LOOKED_AT = 1_000
+
 
 class StoreLook:
     """Implements `app.services.facts.Facts`. What a look costs depends on the number of partitions alone.
 
-    That is two reads: the counts, and the first message of each queue that has any.
+    That is one read for the counts, one for the first message of each queue that has any, and one for dead
+    letters while there are some.
     """
 
     def __init__(self, backend: ValkeyBackend, partitions: int) -> None:
@@ -48,6 +53,7 @@ class StoreLook:
             reservations=sum(row[4] for row in rows),
             pots=sum(row[5] for row in rows),
             dead_letters=sum(row[6] for row in rows),
+            dead_chips=self._dead_chips([row[6] for row in rows]),
             leader=scheduler.get("leader", "") if int(scheduler.get("until", 0)) > now else "",
             leader_epoch=int(scheduler.get("epoch", 0)),
             slots=_by_job(scheduler, keys.slot_field("")),
@@ -70,13 +76,32 @@ class StoreLook:
                 arrived[lane] += [int(entry_id.partition(b"-")[0]) for entry_id, _ in entries]
         return {lane: min(times, default=0) for lane, times in arrived.items()}
 
+    def _dead_chips(self, letters: list[int]) -> int:
+        """What the commands in the dead letters are about; of the first ones, should there be very many."""
+        plan, most = Plan(), LETTERS_LOOKED_AT
+        for partition, count in zip(self._partitions, letters, strict=True):
+            if 0 < count <= most:
+                plan.read("HVALS", keys.dead_letters(partition))
+                most -= count
+        if not plan.reads:
+            return 0
+        _, replies = self._backend.read(plan)
+        return sum(_decode_letter(value).amount for values in replies for value in values)
+
     def _memory(self) -> dict[str, int]:
         lines = self._backend.call("INFO", "memory").decode().splitlines()
         info = dict(line.split(":", 1) for line in lines if ":" in line)
         return {"memory_used": int(info["used_memory"]), "memory_limit": int(info["maxmemory"])}
 
 
+class _Letter(msgspec.Struct):
+    """What is looked at of a dead letter."""
+
+    amount: int = 0
+
+
 _COLUMNS = 7
+_decode_letter = msgspec.json.Decoder(_Letter).decode
 
 
 def _count_in(plan: Plan, partition: int) -> None:

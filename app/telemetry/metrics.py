@@ -8,6 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app.domain.commands import KINDS
 from app.domain.outcomes import Outcome
+from app.services.faults import DeadlinePassed, Overloaded, Unavailable
 from app.services.queue import Lane
 from app.telemetry import catalogue
 from app.telemetry.catalogue import Described
@@ -39,6 +40,8 @@ class Metrics:
             self.of(catalogue.QUEUE_WAIT, lane)
         for result in ("applied", "conflict", "fenced", "refused", "unknown"):
             self.of(catalogue.COMMITS, result)
+        for reason in (Overloaded, Unavailable, DeadlinePassed):
+            self.of(catalogue.BUS_REFUSALS, reason.__name__)
         self.of(catalogue.PROCESSES, process).set(1)
 
     def of(self, described: Described, *labels: str) -> Any:

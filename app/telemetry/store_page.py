@@ -68,6 +68,7 @@ def rows_of(facts: StoreFacts, our_time: float) -> Iterator[Row]:
     yield from _owners(facts)
     yield from _scheduler(facts)
     yield catalogue.DEAD_LETTERS, (), facts.dead_letters
+    yield catalogue.DEAD_CHIPS, (), facts.dead_chips
     yield from _economy(facts)
 
 
