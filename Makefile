@@ -8,10 +8,10 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak mutants lint bench proto contract openapi client lock clean
+.PHONY: help run test soak mutants lint bench proto contract openapi client dashboard lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.runtime  ## start the whole service; settings come from the environment
 	$(BIN)/balance up
@@ -51,6 +51,10 @@ contract: .venv/.dev  ## write proto/contract.json: what gRPC callers have compi
 
 openapi: .venv/.runtime  ## write ops/openapi.json, the published HTTP interface
 	$(BIN)/python -m ops.openapi
+
+dashboard: .venv/.runtime  ## write the dashboard and the table of metrics, from code
+	$(BIN)/python -m ops.grafana
+	$(BIN)/python -m ops.metrics
 
 lock: .venv/.created  ## pin the newest allowed versions in both locks
 	$(PIP) install "uv>=0.13"

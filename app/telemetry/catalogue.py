@@ -49,6 +49,9 @@ LATENCY = _seconds(
     "balance_latency_seconds", "operation", "From a front end's taking of a command to its answer"
 )
 EXPIRED = _counter("reservation_expiry_total", "reservations", "", "Holds ended because their time was over")
+FROZEN = _counter(
+    "balance_accounts_frozen_total", "accounts", "", "Accounts frozen by workers: their ledger was broken"
+)
 REPLAYS = _counter(
     "balance_replays_total", "commands", "operation", "Commands answered again with what was done before"
 )
@@ -85,6 +88,7 @@ COUNTED = (
     OPERATIONS,
     LATENCY,
     EXPIRED,
+    FROZEN,
     REPLAYS,
     COMMITS,
     REDELIVERIES,

@@ -54,6 +54,8 @@ class CountingStore:
             count(catalogue.COMMITS, "applied").inc()
             expired = sum(each.status == EXPIRED for each in changes.reservations.values())
             count(catalogue.EXPIRED).inc(expired)
+            # What was loaded as it is written back: frozen in between, by the load itself.
+            count(catalogue.FROZEN).inc(sum(each.before is each.after for each in changes.accounts.values()))
             self._answered([delivery for delivery in deliveries if delivery.finished], now)
         return result
 

@@ -21,6 +21,8 @@ from app.telemetry.catalogue import CATALOGUE
 from tests.support.scraping import Page
 from tests.support.service import RunningService, running_service
 from tests.support.waiting import eventually
+from tests.tidy.test_watching import NAME
+from tests.tidy.test_watching import watched as watched_expressions
 
 CALLERS, ROUNDS = 24, 8
 NAMED_FIRST = ("balance_operations_total", "balance_latency_seconds_count", "reservation_expiry_total")
@@ -122,6 +124,12 @@ def test_every_metric_that_is_described_is_on_the_page(watched: RunningService) 
     text = Page.read(watched.metrics).text
     told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert told == {described.name for described in CATALOGUE}
+
+
+def test_dashboard_and_alerts_look_for_what_is_there(watched: RunningService) -> None:
+    """Every name in every expression, on the page of a service that has been called."""
+    names = {name for expr in watched_expressions() for name in NAME.findall(expr)}
+    assert names <= Page.read(watched.metrics).names
 
 
 def test_a_hold_that_ends_by_itself_is_counted(watched: RunningService) -> None:
