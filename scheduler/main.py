@@ -40,7 +40,7 @@ def main() -> int:
         signal.signal(number, on_signal)
     try:
         settings = Settings.from_environment(os.environ)
-        configure_logs(settings.log_level, "scheduler")
+        configure_logs(settings.log_level, "scheduler", settings.log_accounts)
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         telemetry = Telemetry.begin(settings, "scheduler")
         wait_for_store(settings, stop.is_set, stop.wait)

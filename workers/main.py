@@ -46,7 +46,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         settings = Settings.from_environment(os.environ)
-        configure_logs(settings.log_level, "worker")
+        configure_logs(settings.log_level, "worker", settings.log_accounts)
         telemetry = Telemetry.begin(settings, "worker")
         if not wait_for_store(settings, lambda: signal.sigpending() & STOP_SIGNALS, time.sleep):
             return 0

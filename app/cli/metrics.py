@@ -26,7 +26,7 @@ def metrics() -> None:
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # before there are threads that could take them
     settings = Settings.from_environment(os.environ)
-    configure_logs(settings.log_level, "metrics")
+    configure_logs(settings.log_level, "metrics", settings.log_accounts)
     if settings.metrics_dir is not None:
         share(settings.metrics_dir, "metrics")
     own = Metrics("metrics")  # every metric is there from the first scrape on

@@ -69,7 +69,7 @@ def _begin(settings: Settings, process: str) -> None:
     from app.telemetry.logs import configure_logs
     from app.telemetry.parts import check_installed
 
-    configure_logs(settings.log_level, process)
+    configure_logs(settings.log_level, process, settings.log_accounts)
     check_files(settings)
     check_installed(settings)
     if not settings.has_jwt_key:

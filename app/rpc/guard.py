@@ -133,7 +133,8 @@ async def _fail(context: Context, name: str, request_id: str, error: Exception) 
     status = status_of(error)
     if status is None:
         request_id = request_id or new_request_id()
-        _log.error("%s failed, request %s", name, request_id, exc_info=error)
+        about = {"request_id": request_id}
+        _log.error("%s failed, request %s", name, request_id, exc_info=error, extra=about)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         status = grpc.StatusCode.INTERNAL, f"a fault of ours, request {request_id}"
     try:

@@ -33,6 +33,15 @@ class Work:
         return self.poison or (self.faults[-1] if len(self.faults) >= MAX_FAULTS else "")
 
     @property
+    def about(self) -> dict[str, object]:
+        """What a log line about the command says beside its text."""
+        about: dict[str, object] = {"partition": self.delivery.partition}
+        if self.request is not None:
+            about["command_id"] = self.request.command_id
+            about["account"] = getattr(self.request.command, "account_id", "")
+        return about
+
+    @property
     def open(self) -> bool:
         """True while an answer is owed, and it is ours to give."""
         return self.answer is None and not self.delivery.lost
