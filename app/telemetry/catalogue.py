@@ -72,14 +72,16 @@ BUS_REFUSALS = _counter(
     "Commands that a front end gave no answer to: Overloaded and Unavailable were not queued, DeadlinePassed"
     " is not known",
 )
-STORE_CALLS = _counter(
-    "balance_store_calls_total", "calls", "call result", "Round trips to the store: ok, refused or away"
+STORE_SECONDS = _seconds(
+    "balance_store_call_seconds", "call", "Round trips to the store by command or function, but for waits"
 )
-STORE_SECONDS = _seconds("balance_store_call_seconds", "call", "Round trips to the store, but for waits")
+STORE_ERRORS = _counter(
+    "balance_store_errors_total", "calls", "result", "Round trips that failed: refused, or away (no reply)"
+)
 QUEUE_WAIT = _seconds("balance_queue_wait_seconds", "lane", "From a message's arrival to its commit's load")
 UNIT_SECONDS = _seconds("balance_unit_seconds", "", "Carrying out one unit of work")
 COMMIT_COMMANDS = _sizes("balance_commit_commands", "commands", "", "Commands answered by one commit")
-MESSAGE_COMMANDS = _sizes("balance_message_commands", "commands", "lane", "Commands in one message")
+MESSAGES = _counter("balance_messages_total", "messages", "lane", "Messages whose commands were all answered")
 GRPC_SECONDS = _seconds("balance_grpc_request_seconds", "method status", "gRPC calls")
 HTTP_SECONDS = _seconds("balance_http_request_seconds", "route status", "HTTP requests")
 PROCESSES = _gauge("balance_processes", "processes", "process", "Processes alive that share this page")
@@ -93,12 +95,12 @@ COUNTED = (
     COMMITS,
     REDELIVERIES,
     BUS_REFUSALS,
-    STORE_CALLS,
     STORE_SECONDS,
+    STORE_ERRORS,
     QUEUE_WAIT,
     UNIT_SECONDS,
     COMMIT_COMMANDS,
-    MESSAGE_COMMANDS,
+    MESSAGES,
     GRPC_SECONDS,
     HTTP_SECONDS,
     PROCESSES,
@@ -120,8 +122,10 @@ OWNED = _gauge("balance_partitions_owned", "partitions", "worker", "Partitions o
 EPOCH = _gauge("balance_partition_epoch", "epoch", "partition", "How often the partition has changed owners")
 LEADING = _gauge("balance_scheduler_leaders", "schedulers", "", "Schedulers that lead: 1, or 0")
 LEADER_EPOCH = _gauge("balance_scheduler_epoch", "epoch", "", "How often the lead has changed")
-SLOT_AGE = _gauge("balance_scheduler_slot_age_seconds", "seconds", "job", "Since a job was last due and done")
-MISSED_SLOTS = _counter("balance_scheduler_missed_slots_total", "slots", "job", "Slots in which nobody led")
+SLOT_AGE = _gauge(
+    "balance_scheduler_slot_age_seconds", "seconds", "task", "Since a job was last due and done"
+)
+MISSED_SLOTS = _counter("balance_scheduler_missed_slots_total", "slots", "task", "Slots in which nobody led")
 DEAD_LETTERS = _gauge("balance_dead_letters", "commands", "", "Parked commands that wait for ops")
 DEAD_CHIPS = _gauge("balance_dead_letter_chips", "chips", "", "Chips these commands are about (of 1,000)")
 ACCOUNTS = _gauge("balance_accounts", "accounts", "", "Accounts")

@@ -53,9 +53,11 @@ class CountingStore:
         if result.applied:
             count(catalogue.COMMITS, "applied").inc()
             expired = sum(each.status == EXPIRED for each in changes.reservations.values())
-            count(catalogue.EXPIRED).inc(expired)
+            if expired:
+                count(catalogue.EXPIRED).inc(expired)
             # What was loaded as it is written back: frozen in between, by the load itself.
-            count(catalogue.FROZEN).inc(sum(each.before is each.after for each in changes.accounts.values()))
+            if frozen := sum(each.before is each.after for each in changes.accounts.values()):
+                count(catalogue.FROZEN).inc(frozen)
             self._answered([delivery for delivery in deliveries if delivery.finished], now)
         return result
 
@@ -67,7 +69,6 @@ class CountingStore:
         count = self._metrics.of
         tally: dict[tuple[str, Outcome], int] = {}
         for delivery in deliveries:
-            count(catalogue.MESSAGE_COMMANDS, delivery.lane).observe(len(delivery.works))
             count(catalogue.QUEUE_WAIT, delivery.lane).observe(max(now - delivery.arrived_at, 0) / 1000)
             if delivery.careful:
                 count(catalogue.REDELIVERIES).inc()
@@ -81,6 +82,8 @@ class CountingStore:
                     count(catalogue.REPLAYS, kind).inc()
         for (kind, outcome), times in tally.items():
             count(catalogue.OPERATIONS, kind, outcome.value).inc(times)
+        for lane in {delivery.lane for delivery in deliveries}:
+            count(catalogue.MESSAGES, lane).inc(sum(each.lane == lane for each in deliveries))
         if tally:
             count(catalogue.COMMIT_COMMANDS).observe(sum(tally.values()))
 

@@ -38,24 +38,28 @@ class Metrics:
             self.of(catalogue.REPLAYS, kind)
         for lane in Lane:
             self.of(catalogue.QUEUE_WAIT, lane)
+            self.of(catalogue.MESSAGES, lane)
         for result in ("applied", "conflict", "fenced", "refused", "unknown"):
             self.of(catalogue.COMMITS, result)
+        for result in ("refused", "away"):
+            self.of(catalogue.STORE_ERRORS, result)
         for reason in (Overloaded, Unavailable, DeadlinePassed):
             self.of(catalogue.BUS_REFUSALS, reason.__name__)
         self.of(catalogue.PROCESSES, process).set(1)
 
     def of(self, described: Described, *labels: str) -> Any:
         """The counter, gauge or histogram with these labels."""
-        child = self._children.get((described, *labels))
+        child = self._children.get((described.name, *labels))
         if child is None:
             metric = self._metrics[described]
             child = metric.labels(*labels) if labels else metric
-            self._children[described, *labels] = child
+            self._children[described.name, *labels] = child
         return child
 
     def store_call(self, call: str, result: str, seconds: float) -> None:
         """See CallMeter."""
-        self.of(catalogue.STORE_CALLS, call, result).inc()
+        if result != "ok":
+            self.of(catalogue.STORE_ERRORS, result).inc()
         if call not in WAITS:
             self.of(catalogue.STORE_SECONDS, call).observe(seconds)
 

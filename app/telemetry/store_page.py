@@ -43,8 +43,9 @@ class StoreCollector(Collector):
     def _look(self) -> list[Row]:
         with self._lock:
             if time.monotonic() - self._looked_at >= KEPT_SECONDS:
+                our_time = time.time()  # the store's is of the beginning of the look
                 try:
-                    self._rows = list(rows_of(self._facts.look(), time.time()))
+                    self._rows = list(rows_of(self._facts.look(), our_time))
                     self._said = ""
                 except Exception as fault:  # also what another hand has written there
                     self._rows = [(catalogue.STORE_UP, (), 0)]

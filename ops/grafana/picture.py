@@ -19,7 +19,7 @@ from ops.grafana.rows import CHIPS, ROWS, SECONDS, SHARE, Panel, Row
 ACROSS, WIDTH, HEIGHT, GAP, STAT_HEIGHT, HEAD = 4, 320, 190, 12, 78, 34
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 30, 44
 COLOURS = ("#3274d9", "#e0752d", "#56a64b", "#8f3bb8", "#c4162a", "#0b7a75", "#b8860b", "#7f7f7f")
-POINTS, SERIES = 120, 8
+POINTS, SERIES, LONGEST_NAME = 120, 8, 14
 STYLE = (
     "text{font:11px sans-serif;fill:#333}.t{font-weight:bold}.h{font-size:17px}"
     ".n{font-size:26px}.s{fill:#fff}"
@@ -70,9 +70,10 @@ def shown(value: float, unit: str) -> str:
         return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
     if unit == SHARE:
         return f"{value:.2%}"
-    if unit == CHIPS or abs(value) >= 1000:  # noqa: PLR2004
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if abs(value) >= size:
+            return f"{value / (size if letter != 'k' else 1000):.3g}{letter}"
+    return f"{value:,.0f}" if unit == CHIPS else f"{value:.3g}"
 
 
 def draw(source: Prometheus) -> str:
@@ -83,7 +84,7 @@ def draw(source: Prometheus) -> str:
         parts.append(f'<text class="h" x="{GAP}" y="{top + 20}">{escape(row.title)}</text>')
         top += HEAD
         height, across = _shape(row)
-        width = (ACROSS * (WIDTH + GAP) - GAP) / across - GAP * (across != ACROSS)
+        width = ACROSS * (WIDTH + GAP) / across - GAP
         for index, panel in enumerate(row.panels):
             down, right = divmod(index, across)
             x, y = GAP + right * (width + GAP), top + down * (height + GAP)
@@ -138,8 +139,9 @@ def _graph(panel: Panel, source: Prometheus, width: float) -> Iterator[str]:
         down = HEIGHT - 24 + 14 * (number >= SERIES // 2)
         across = 8.0 if number == SERIES // 2 else across
         yield f'<rect x="{across:.0f}" y="{down - 7}" width="8" height="8" fill="{colour}"/>'
-        yield f'<text x="{across + 11:.0f}" y="{down}">{escape(line.name[:20])}</text>'
-        across += 20 + 6.1 * len(line.name[:20])
+        name = line.name if len(line.name) <= LONGEST_NAME else f"{line.name[: LONGEST_NAME - 1]}…"
+        yield f'<text x="{across + 11:.0f}" y="{down}">{escape(name)}</text>'
+        across += 18 + (7.5 if name.isupper() else 6) * len(name)
 
 
 def main(arguments: list[str]) -> None:

@@ -149,8 +149,8 @@ ROWS = (
             _one(
                 "Since the last slot of a job",
                 SECONDS,
-                "max by (job) (balance_scheduler_slot_age_seconds)",
-                "{{job}}",
+                "max by (task) (balance_scheduler_slot_age_seconds)",
+                "{{task}}",
             ),
         ),
     ),
@@ -199,12 +199,7 @@ ROWS = (
         (
             _one("Memory used", SHARE, "max(balance_store_memory_used_ratio)", "of the limit"),
             _one("Commits", PER_SECOND, f"max(rate(balance_store_commits_total{_OVER}))", "commits"),
-            _one(
-                "Calls that failed",
-                PER_SECOND,
-                f'sum by (call, result) (rate(balance_store_calls_total{{result!="ok"}}{_OVER}))',
-                "{{call}} {{result}}",
-            ),
+            Panel("Calls that failed", PER_SECOND, (_rate("balance_store_errors_total", "result"),)),
             _one("Clock of the store less ours", SECONDS, "max(balance_clock_offset_seconds)", "offset"),
         ),
     ),

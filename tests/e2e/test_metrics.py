@@ -113,7 +113,7 @@ def test_under_load_the_page_counts_exactly_what_was_asked(watched: RunningServi
     assert page.sum("balance_replays_total", operation="Deposit") == CALLERS * ROUNDS / 2
     assert page.sum("balance_grpc_request_seconds_count") == told.total()
     assert page.sum("balance_latency_seconds_count") == told.total()
-    assert page.sum("balance_message_commands_sum") == page.sum("balance_operations_total")
+    assert page.sum("balance_commit_commands_sum") == page.sum("balance_operations_total")
     chips = CALLERS * ROUNDS / 2 * 10
     eventually(lambda: Page.read(watched.metrics).value("balance_supply_chips") == chips)
     assert page.value("balance_supply_drift_chips") == 0

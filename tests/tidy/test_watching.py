@@ -55,6 +55,11 @@ def test_an_expression_names_metrics_and_labels_that_exist(expr: str) -> None:
     assert named | set(MATCHED.findall(expr)) <= labels
 
 
+def test_no_label_is_one_that_prometheus_has_itself() -> None:
+    """It would arrive as `exported_job`, and nobody would find it."""
+    assert not {"job", "instance"} & {label for each in CATALOGUE for label in each.labels}
+
+
 def test_each_alert_has_a_runbook_and_a_test() -> None:
     """Whoever is woken has a page to open, and it is known what wakes them."""
     names = {alert["alert"] for alert in alerts()}

@@ -52,7 +52,7 @@ def test_each_command_counts_once_with_its_answer(scene: Scene) -> None:
     assert counted.page.operations() == {("Deposit", "OK"): 3, ("Withdraw", "INSUFFICIENT_BALANCE"): 1}
     assert counted.page.sum("balance_replays_total") == 1
     assert counted.page.value("balance_commit_commands_sum") == 4
-    assert counted.page.value("balance_message_commands_count", lane="interactive") == 2
+    assert counted.page.value("balance_messages_total", lane="interactive") == 2
     assert counted.commits() == {"applied": 1}
 
 
