@@ -68,16 +68,17 @@ def test_what_is_decided_again_counts_once(scene: Scene) -> None:
 
 
 def test_a_commit_that_was_fenced_counts_no_command(scene: Scene) -> None:
-    """Given an owner that slept through its lease, Expect its successor alone to count the command."""
+    """Given an owner that slept through its lease, Expect its successor, who is careful, to count them."""
     late = Counted(scene.owner())
-    scene.send(ALICE_10)
+    scene.send(ALICE_10, THEFT)
     unit = late.owner.take()
     assert unit is not None
     now = Counted(scene.next_owner())
     now.owner.work()
     late.owner.execution.run(unit)
     assert (late.commits(), late.page.operations()) == ({"fenced": 1}, {})
-    assert now.page.operations() == {("Deposit", "OK"): 1}
+    assert now.page.operations() == {("Deposit", "OK"): 1, ("Withdraw", "INSUFFICIENT_BALANCE"): 1}
+    assert now.commits() == {"applied": 2}
     assert now.page.value("balance_redeliveries_total") == 1
 
 
