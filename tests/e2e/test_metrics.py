@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http.client import HTTPConnection
 from typing import Any
 
 import grpc
@@ -117,6 +118,20 @@ def test_under_load_the_page_counts_exactly_what_was_asked(watched: RunningServi
     chips = CALLERS * ROUNDS / 2 * 10
     eventually(lambda: Page.read(watched.metrics).value("balance_supply_chips") == chips)
     assert page.value("balance_supply_drift_chips") == 0
+
+
+def test_what_callers_make_up_makes_no_series(watched: RunningService) -> None:
+    """Paths have ids in them and methods are any word: a page that keeps them grows without end."""
+    connection = HTTPConnection(watched.http, timeout=20)
+    for method, path in (("BREW", "/api/health"), ("GET", "/made/up"), ("GET", "/api/accounts/me/balance")):
+        connection.request(method, path)
+        connection.getresponse().read()
+    connection.close()
+    page = Page.read(watched.metrics)
+    assert page.sum("balance_http_request_seconds_count", route="GET unknown", status="404") == 1
+    account = "GET /api/accounts/{account_id}/balance"
+    assert page.sum("balance_http_request_seconds_count", route=account, status="401") == 1
+    assert not [word for word in ("BREW", "made/up", "/me/") if word in page.text]
 
 
 def test_every_metric_that_is_described_is_on_the_page(watched: RunningService) -> None:

@@ -108,7 +108,9 @@ def test_many_scrapes_are_one_look(real_store: RealStore) -> None:
 def test_a_store_that_is_gone_is_told_and_nothing_else_is(real_store: RealStore) -> None:
     """Not the last picture: an old number that looks like a new one is worse than none."""
     facts = Facts(real_store)
-    facts.gone = True
-    told = page(StoreCollector(facts))
+    collector = StoreCollector(facts)
+    assert page(collector).value("balance_store_up") == 1
+    facts.gone, collector._looked_at = True, -1e9  # a look serves for a second
+    told = page(collector)
     assert told.value("balance_store_up") == 0
     assert told.names == {"balance_store_up"}
