@@ -29,6 +29,8 @@ class Receiver:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self.answers = threading.Event()  # while it is not set, whoever sends waits
+        self.answers.set()
         self._lock = threading.Lock()
         self._spans: list[ReceivedSpan] = []
 
@@ -59,6 +61,7 @@ def receiver() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            found.answers.wait()
             found.take(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.send_header("Content-Length", "0")
@@ -74,6 +77,7 @@ def receiver() -> Iterator[Receiver]:
     try:
         yield found
     finally:
+        found.answers.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,6 +1,7 @@
 """What processes log: JSON on standard output that says which command, and whose as far as is allowed."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -60,6 +61,18 @@ def test_hashed_accounts_can_be_told_from_each_other() -> None:
     assert ACCOUNT not in str(fault)
     assert fault["account"].startswith("sha256:")
     assert fault["event"] == f"account {fault['account']}: {fault['account']} cannot be read"
+
+
+def test_on_a_terminal_lines_are_for_people() -> None:
+    """Colours and columns instead of JSON."""
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        subprocess.run([sys.executable, "-c", SCRIPT, "plain"], stdout=theirs, check=True, cwd=ROOT)
+        shown = terminal.read(65_536).decode()
+        os.close(theirs)
+    assert "command_id" in shown
+    assert "\x1b[" in shown
+    assert not shown.startswith("{")
 
 
 def test_accounts_can_be_left_out() -> None:
