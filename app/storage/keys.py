@@ -135,6 +135,11 @@ def queue(partition: int, lane: str) -> str:
     return f"balance:queue:{{{partition:03d}}}|{lane}"
 
 
+def task_queue(stream: tuple[int, str] | None) -> str:
+    """Where a task waits: in the queue of its partition, or in that of the auditors."""
+    return queue(*stream) if stream else AUDIT_QUEUE
+
+
 @cache
 def dead_letters(partition: int) -> str:
     return f"balance:dead:{{{partition:03d}}}"

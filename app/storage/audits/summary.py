@@ -25,7 +25,7 @@ class Reads(Protocol):
 
 
 class AuditSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The audits at one moment, by the store's clock: `now` and all times are ms since the epoch, 0 for never.
+    """The audits at one moment. Times are ms since the epoch, 0 for never; `now` is by the store's clock.
 
     `checked` is when the last of the partitions was checked for what is new, `last_full` when the oldest
     complete full pass began. `findings` and `chain_breaks` are open ones; a stuck pot is not among them.

@@ -94,7 +94,7 @@ class ValkeyBackend:
 
     def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
         """See Backend."""
-        names = [keys.SCHEDULER, *(keys.queue(*task.stream) for task in tasks)]
+        names = [keys.SCHEDULER, *(keys.task_queue(task.stream) for task in tasks)]
         packed = _pack([(index, *task[1:]) for index, task in enumerate(tasks, 2)])
         queued = self.call("FCALL", library.DISPATCH, len(names), *names, epoch, *slot, packed)
         return [index - 1 for index in queued] if isinstance(queued, list) else None

@@ -48,7 +48,8 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
 local TYPE_OF = {
   HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', HCOUNT = 'hash',
   SET = 'string', RPUSH = 'list', SADD = 'set',
-  ZADD = 'zset', ZREM = 'zset', XADD = 'stream', XDEL = 'stream',
+  SREM = 'set', ZADD = 'zset', ZREM = 'zset',
+  XADD = 'stream', XDEL = 'stream', XTRIM = 'stream',
   EXPIRE = 'any',
 }
 
@@ -109,6 +110,9 @@ local function fault_of(keys, write, types)
   end
   if command == 'SET' and write[4] and not (write[4] == 'PX' and is_whole(write[5], 15) and tonumber(write[5]) > 0) then
     return 'expiry of ' .. key
+  end
+  if command == 'XTRIM' and not (write[3] == 'MINID' and tostring(write[4]):match('^%d+%-%d+$')) then
+    return 'trim of ' .. key
   end
   return nil
 end
