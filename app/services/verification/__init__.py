@@ -3,7 +3,16 @@
 Pure: reads nothing, repairs nothing. Records that are compared with each other must be of one moment.
 """
 
-from app.services.verification.findings import MOST_FINDINGS, Finding, Findings, Value, What, differing
+from app.services.verification.findings import (
+    CHAIN_BREAKS,
+    MOST_FINDINGS,
+    Finding,
+    Findings,
+    KeptFinding,
+    Value,
+    What,
+    differing,
+)
 from app.services.verification.ledgers import (
     Chain,
     check_balance,
@@ -38,6 +47,7 @@ from app.services.verification.supply import (
 __all__ = [
     "ACCOUNTS",
     "BALANCES",
+    "CHAIN_BREAKS",
     "ENTRIES",
     "HELD_CHIPS",
     "HOUSE",
@@ -49,6 +59,7 @@ __all__ = [
     "Chain",
     "Finding",
     "Findings",
+    "KeptFinding",
     "Report",
     "Supply",
     "Tally",

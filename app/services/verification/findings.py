@@ -40,6 +40,7 @@ class What(StrEnum):
     POT_MISSING = "POT_MISSING"
     EXPIRY_DIFFERS = "EXPIRY_DIFFERS"
     INDEX_DIFFERS = "INDEX_DIFFERS"
+    POT_STUCK = "POT_STUCK"
 
 
 _GRAVITY = {what: rank for rank, what in enumerate(What)}
@@ -58,6 +59,41 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     seq: int | None = None
     expected: Value = None
     found: Value = None
+
+
+CHAIN_BREAKS = frozenset(
+    {
+        What.ENTRY_ALTERED,
+        What.ENTRY_MISSING,
+        What.ENTRY_OUT_OF_PLACE,
+        What.ENTRY_UNLINKED,
+        What.ENTRY_MISCOUNTED,
+        What.ENTRY_OVERDRAWN,
+        What.HEAD_DIFFERS,
+    }
+)
+"""What says that the chain of an account is not what was written."""
+
+
+class KeptFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A finding as it is kept. Times are ms since the epoch, by the store's clock.
+
+    It is open while `cleared` is 0: then the passes over everything have not met it any more. `froze`: the
+    account was frozen for it; `repaired`: what was wrong was an index, and was put right at once.
+    """
+
+    v: int = msgspec.field(default_factory=lambda: 1)
+    finding: Finding
+    first_seen: int
+    last_seen: int
+    cleared: int = 0
+    froze: bool = False
+    repaired: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be seen to."""
+        return self.cleared == 0
 
 
 class Findings:

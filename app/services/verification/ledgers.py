@@ -45,6 +45,30 @@ class Chain:
         self.entries += 1
         return entry
 
+    def stand_on(self, seq: int, elements: list[bytes], where: str) -> Finding | None:
+        """Begin behind entry `seq`, the last of these that are read at its place; what is wrong with it.
+
+        Where there is no entry 0, the ledger begins with entry 1.
+        """
+        broken: Finding | None = None
+        last = NO_ENTRY
+        for element in elements:
+            try:
+                digest, entry = unseal(element)
+            except BrokenChain as why:
+                broken = broken or self._altered(element, str(why), where, seq)
+                continue
+            if (entry.account_id, entry.seq) == (self.account_id, seq):
+                self.seq, self.checksum, self.balance = seq, digest, entry.balance_after
+                return None
+            last = entry.seq
+        if broken or seq == 0:
+            return broken
+        wanted = entry_id(self.account_id, seq)
+        if last < seq:
+            return self._finding(What.ENTRY_MISSING, where, seq, wanted, None)
+        return self._finding(What.ENTRY_OUT_OF_PLACE, where, seq, wanted, entry_id(self.account_id, last))
+
     def missing(self, where: str, head: int) -> Finding:
         """The finding that the ledger ends here, before it comes to `head`."""
         place = self._next_seq(head)
@@ -58,10 +82,10 @@ class Chain:
         """The place of the next entry. A ledger begins with 0, an initial balance, or else with 1."""
         return found if self.seq == NO_ENTRY and found in (0, 1) else max(self.seq + 1, 1)
 
-    def _altered(self, element: bytes, why: str, where: str) -> Finding:
+    def _altered(self, element: bytes, why: str, where: str, seq: int | None = None) -> Finding:
         stored, _, canonical = element.partition(b" ")
         expected, found = stored.decode(errors="replace"), checksum(canonical)
-        place = self._next_seq(0 if b'"seq":0,' in canonical else 1)
+        place = self._next_seq(0 if b'"seq":0,' in canonical else 1) if seq is None else seq
         return self._finding(What.ENTRY_ALTERED, where, place, expected, found if found != expected else why)
 
     def _finding(self, what: What, where: str, seq: int, expected: Value, found: Value) -> Finding:

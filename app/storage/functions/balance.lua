@@ -38,7 +38,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
                                                  chipsAtStake, findings (open ones)
   balance:audit:{NNN}                    hash    the same of one partition: revision, state, checked, lastFull,
                                                  entries, findings, chainBreaks, stuckPots, tableDeficits
-  balance:audit:findings[:{NNN}]         hash    findings by `WHAT WHERE`; marked when they are gone, never deleted
+  balance:audit:findings[:{NNN}]         hash    findings by the place; marked when they are gone, never deleted
   balance:audit:queue                    stream  tasks for the auditors (consumer group `auditors`)
   balance:meta                           hash    layout, partitions, store id, commit counter
 ]]
