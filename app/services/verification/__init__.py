@@ -12,6 +12,7 @@ from app.services.verification.findings import (
     Value,
     What,
     differing,
+    told,
 )
 from app.services.verification.ledgers import (
     Chain,
@@ -81,4 +82,5 @@ __all__ = [
     "differing",
     "sum_of",
     "supply_of",
+    "told",
 ]

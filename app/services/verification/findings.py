@@ -127,3 +127,19 @@ def differing(
     if expected == found:
         return None
     return Finding(what=what, where=where, account_id=account_id, expected=expected, found=found)
+
+
+def told(finding: Finding) -> str:
+    """A finding for people, in two lines."""
+    whose = f"account {finding.account_id}, " if finding.account_id else ""
+    which = f"entry {finding.seq}, " if finding.seq is not None else ""
+    return (
+        f"{finding.what} at {finding.where}\n"
+        f"  {whose}{which}expected {_value(finding.expected)}, found {_value(finding.found)}"
+    )
+
+
+def _value(value: int | str | None) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value:,}" if isinstance(value, int) else value

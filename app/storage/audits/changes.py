@@ -23,7 +23,6 @@ from app.services.verification import (
     Chain,
     Findings,
     What,
-    check_reserved,
     check_total,
     differing,
     sum_of,
@@ -34,7 +33,7 @@ from app.storage.audits.state import AuditedStore, PartitionState
 from app.storage.pictures import whole
 from app.storage.plan import Plan
 from app.storage.pot_checks import Pots
-from app.storage.references import CHUNK, References
+from app.storage.references import References
 from app.storage.walking import LedgerWalker, Walk
 
 BY_EVENTS = frozenset({BALANCES, HOUSE, HELD_CHIPS, *OF_LEDGERS})
@@ -45,8 +44,8 @@ _OF_BALANCES = frozenset({BALANCES, HOUSE, *OF_LEDGERS})
 class Checked(NamedTuple):
     """What a check of changes tells beside its findings.
 
-    `whole`: everything that was new is checked. `frozen` were so when they were looked at. `stuck_pots` are
-    those of the moment, by name, with their start.
+    `whole`: everything that was new is checked. `frozen` were so when they were looked at. `starts` are those
+    of the active pots, by name (ms), `deficits` the chips that tables have given without having them.
     """
 
     now: int
@@ -93,7 +92,7 @@ class Changes:
             now=moment.now,
             whole=moment.whole,
             frozen=frozenset(each.account_id for each in accounts if each.frozen),
-            starts=moment.picture.starts,
+            starts={pot: moment.picture.starts.get(pot, moment.now) for pot in moment.picture.pots},
             deficits=-sum(chips for chips in moment.picture.seats if chips < 0),
         )
 
@@ -133,14 +132,14 @@ class Changes:
     def _check_holds(self, moment: Moment, state: PartitionState) -> set[str]:
         """The holds of the accounts, and what became of those that events name; what cannot be recomputed."""
         partition, picture = self._partition, moment.picture
-        flawed = self._references.check_holds_of(partition, picture.holds)
-        for account_id, account in picture.accounts.items():
-            if account_id not in flawed:
-                where = keys.account(partition, account_id)
-                self._findings.add(check_reserved(account, picture.held(account_id), where))
         events = [each for each in moment.events if each.is_of_hold]
         names = [keys.reservation(partition, each.subject) for each in events]
         self._references.check_reservations_named(names)
+        ended = [(each.account_id, each.subject) for each in moment.events if each.is_of_pot]
+        self._pots.check_named([keys.pot(partition, table_id, hand_id) for table_id, hand_id in ended])
+        flawed = self._references.check_beside(partition, picture)
+        if moment.whole:
+            self._references.check_expiry(partition, picture, flawed)
         for event, raw in zip(events, self._store.many(names), strict=True):
             try:
                 reservation = codec.reservation(raw)
@@ -152,8 +151,7 @@ class Changes:
         return set()
 
     def _check_whole(self, moment: Moment, state: PartitionState) -> None:
-        """What must agree when no event is left: the totals, the tables, the index of expiry."""
-        self._check_expiry()
+        """What must agree when no event is left: the totals and the tables."""
         self._pots.check_listed(self._partition, moment.picture)
         totals = moment.picture.totals
         for name in state.doubtful:
@@ -172,19 +170,6 @@ class Changes:
             certain = {name: tally[name] for name in BY_EVENTS if name not in state.full.doubtful}
             self._compare(certain, totals)
             state.tally |= certain
-
-    def _check_expiry(self) -> None:
-        """Every reservation in the index of expiry is held."""
-        key = keys.reservation_expiry(self._partition)
-        first = 0
-        while True:
-            plan = Plan()
-            plan.read("ZRANGE", key, first, first + CHUNK - 1)
-            found = [member.decode(errors="replace") for member in self._store.read(plan)[1][0]]
-            self._references.check_scheduled(self._partition, found)
-            if len(found) < CHUNK:
-                return
-            first += CHUNK
 
     def _compare(self, tally: dict[str, int], totals: dict[str, str]) -> None:
         for name in sorted(tally):

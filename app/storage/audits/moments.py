@@ -16,6 +16,7 @@ EVENTS = 500
 
 _TYPES = frozenset(TransactionType)
 _RESERVATION = "RESERVATION_"
+_POT = "POT_"
 
 
 class Event(NamedTuple):
@@ -35,6 +36,11 @@ class Event(NamedTuple):
     def is_of_hold(self) -> bool:
         """Whether it tells what became of a reservation; its subject is the id."""
         return self.kind.startswith(_RESERVATION)
+
+    @property
+    def is_of_pot(self) -> bool:
+        """Whether it tells how a pot ended; table and hand stand where others have account and subject."""
+        return self.kind.startswith(_POT) and not self.is_entry
 
 
 @dataclass(slots=True, frozen=True)

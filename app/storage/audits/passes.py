@@ -12,7 +12,6 @@ from app.services.verification import (
     Chain,
     Findings,
     What,
-    check_reserved,
     differing,
 )
 from app.storage import codec, keys
@@ -129,11 +128,7 @@ class Passing:
         for account_id, why in picture.unreadable.items():
             where = keys.account(partition, account_id)
             self._findings.add(differing(What.ACCOUNT_UNREADABLE, where, account_id, why, account_id))
-        flawed = self._references.check_holds_of(partition, picture.holds)
-        for account_id, account in picture.accounts.items():
-            if account_id not in flawed:
-                where = keys.account(partition, account_id)
-                self._findings.add(check_reserved(account, picture.held(account_id), where))
+        self._references.check_beside(partition, picture)
 
     def _seqs(self, account_ids: list[str]) -> list[int]:
         """About how long the ledgers are."""
