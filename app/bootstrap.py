@@ -20,9 +20,9 @@ from app.services.faults import StoreUnavailable
 from app.services.schedule import Schedule
 from app.services.submission import FrontEnd
 from app.storage import fitness
-from app.storage.audits.partitions import Rules
 from app.storage.audits.queue import StreamsAuditQueue
 from app.storage.audits.retention import Kept
+from app.storage.audits.state import Rules
 from app.storage.audits.tasks import StoreAudits
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection

@@ -29,7 +29,7 @@ from app.services.verification import (
 )
 from app.storage import codec, keys
 from app.storage.audits.moments import Event, Moment, look
-from app.storage.audits.state import AuditedStore, PartitionState
+from app.storage.audits.state import AuditedStore, PartitionState, Sizes
 from app.storage.pictures import whole
 from app.storage.plan import Plan
 from app.storage.pot_checks import Pots
@@ -58,8 +58,9 @@ class Checked(NamedTuple):
 class Changes:
     """Checks what is new in one partition and moves its state on."""
 
-    def __init__(self, store: AuditedStore, partition: int, findings: Findings) -> None:
+    def __init__(self, store: AuditedStore, partition: int, findings: Findings, sizes: Sizes) -> None:
         self.entries = 0
+        self._sizes = sizes
         self._store = store
         self._partition = partition
         self._findings = findings
@@ -71,12 +72,12 @@ class Changes:
         """Check the next events, or all that are left; the state is moved on."""
         if state.cursor is None:
             self._begin(state)
-        moment = look(self._store, self._partition, state.cursor or "0-0", state.ahead)
+        moment = self._look(state)
         if moment.gap:
             state.full = None
             state.ahead = {}
             self._begin(state)
-            moment = look(self._store, self._partition, state.cursor or "0-0", state.ahead)
+            moment = self._look(state)
         doubtful = self._check_accounts(moment, state) | self._check_holds(moment, state)
         state.doubtful = sorted({*state.doubtful, *doubtful})
         if state.full:
@@ -95,6 +96,10 @@ class Changes:
             starts={pot: moment.picture.starts.get(pot, moment.now) for pot in moment.picture.pots},
             deficits=-sum(chips for chips in moment.picture.seats if chips < 0),
         )
+
+    def _look(self, state: PartitionState) -> Moment:
+        most = self._sizes.events
+        return look(self._store, self._partition, state.cursor or "0-0", state.ahead, most)
 
     def _begin(self, state: PartitionState) -> None:
         """Take the totals as they are: what was before is for the full pass."""

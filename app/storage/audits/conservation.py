@@ -11,9 +11,9 @@ from app.services.queue import Lane
 from app.services.verification import TOTALS, Findings, What, check_supply, supply_of
 from app.storage import keys
 from app.storage.audits.book import FindingsBook
-from app.storage.audits.partitions import PartitionAudit, Rules, budget
+from app.storage.audits.partitions import PartitionAudit, budget
 from app.storage.audits.passes import share_due
-from app.storage.audits.state import AuditedStore
+from app.storage.audits.state import AuditedStore, Rules
 from app.storage.audits.sweeping import Sweep, Sweeping
 from app.storage.pictures import totals_of, whole
 from app.storage.plan import Plan

@@ -11,9 +11,6 @@ from app.storage.backend import Reply
 from app.storage.pictures import Picture, picture_of
 from app.storage.plan import Plan
 
-EVENTS = 500
-"""How many events are worked off at a time: the server is kept from all else for about 10 µs an account."""
-
 _TYPES = frozenset(TransactionType)
 _RESERVATION = "RESERVATION_"
 _POT = "POT_"
@@ -60,8 +57,8 @@ class Moment:
     lengths: dict[str, dict[TransactionType, int]] = field(default_factory=dict)
 
 
-def look(store: AuditedStore, partition: int, cursor: str, ahead: dict[str, int]) -> Moment:
-    """The events behind the cursor, at most EVENTS, and what they are about.
+def look(store: AuditedStore, partition: int, cursor: str, ahead: dict[str, int], most: int) -> Moment:
+    """The events behind the cursor, at most so many, and what they are about.
 
     It is read again until the events of that very moment name no other account, and the index no other table.
     """
@@ -69,7 +66,7 @@ def look(store: AuditedStore, partition: int, cursor: str, ahead: dict[str, int]
     tables: list[str] = []
     while True:
         plan = Plan()
-        plan.read("XRANGE", keys.events(partition), cursor, "+", "COUNT", EVENTS + 2)
+        plan.read("XRANGE", keys.events(partition), cursor, "+", "COUNT", most + 2)
         plan.read("SMEMBERS", keys.table_ids(partition))
         plan.read("SCARD", keys.account_ids(partition))
         plan.read("HGETALL", keys.totals(partition))
@@ -83,7 +80,7 @@ def look(store: AuditedStore, partition: int, cursor: str, ahead: dict[str, int]
         begins_with_cursor = bool(events) and events[0].position == cursor
         gap = cursor != "0-0" and not begins_with_cursor
         fresh = events[1:] if begins_with_cursor else events
-        whole, fresh = len(fresh) <= EVENTS, fresh[:EVENTS]
+        whole, fresh = len(fresh) <= most, fresh[:most]
         named = sorted({each.account_id for each in fresh if _is_news(each, ahead)})
         listed = sorted(member.decode(errors="replace") for member in members)
         if (named, listed) == (names, tables):

@@ -6,7 +6,6 @@ has written into the book of findings is true all the same.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from app.services.verification import Finding, Findings, What
 from app.storage import keys
@@ -14,19 +13,11 @@ from app.storage.audits.book import FindingsBook, is_chain_break, is_notice
 from app.storage.audits.changes import Changes, Checked
 from app.storage.audits.passes import Passing, share_due
 from app.storage.audits.repairs import is_left_over, take_out
-from app.storage.audits.state import AuditedStore, FullPass, Numbers, PartitionState, StateKeeper
+from app.storage.audits.state import AuditedStore, FullPass, Numbers, PartitionState, Rules, StateKeeper
 from app.storage.plan import Plan
 
 BUDGET_SECONDS = 5.0
 """How long a task goes on with what it need not do at once."""
-
-
-class Rules(NamedTuple):
-    """How long a full pass takes, and from when on a pot is stuck (ms); how many partitions there are."""
-
-    partitions: int
-    period_ms: int
-    stuck_pot_ms: int
 
 
 class PartitionAudit:
@@ -64,7 +55,7 @@ class PartitionAudit:
         """Check all that is new; False when there is no time left, or no need."""
         while True:
             findings = Findings()
-            changes = Changes(self._store, self._partition, findings)
+            changes = Changes(self._store, self._partition, findings, self._rules.sizes)
             passed = state.full if state.full and state.full.complete else None
             checked = changes.check(state)
             stuck = self._stuck(checked)
@@ -100,7 +91,7 @@ class PartitionAudit:
 
     def _step(self, state: PartitionState, full: FullPass) -> bool:
         findings = Findings()
-        passing = Passing(self._store, self._partition, findings)
+        passing = Passing(self._store, self._partition, findings, self._rules.sizes)
         now = self._now()
         frozen = passing.step(full, max(self._due(full, now) - full.visited, 1))
         self._report(findings.all(), frozen)

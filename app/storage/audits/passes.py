@@ -16,17 +16,15 @@ from app.services.verification import (
 )
 from app.storage import codec, keys
 from app.storage.audits.moments import event_of
-from app.storage.audits.state import LAST, AuditedStore, FullPass, LongLedger, Slice
+from app.storage.audits.state import LAST, AuditedStore, FullPass, LongLedger, Sizes, Slice
 from app.storage.pictures import Picture, picture_of
 from app.storage.plan import Plan
 from app.storage.references import References
 from app.storage.tallies import doubtful_totals, ledger_tally
 from app.storage.walking import LedgerWalker, Walk
 
-SLICE_ACCOUNTS = 200
-SLICE_ENTRIES = 20 * keys.SEGMENT_LENGTH
-"""What one step of a pass reads at most: about a second of an auditor."""
 _EVENTS_MEANWHILE = 1_000
+"""More than can have been written between two calls."""
 
 
 class Visited(NamedTuple):
@@ -39,8 +37,9 @@ class Visited(NamedTuple):
 class Passing:
     """Takes one step of a full pass after the other."""
 
-    def __init__(self, store: AuditedStore, partition: int, findings: Findings) -> None:
+    def __init__(self, store: AuditedStore, partition: int, findings: Findings, sizes: Sizes) -> None:
         self.entries = 0
+        self._sizes = sizes
         self._store = store
         self._partition = partition
         self._findings = findings
@@ -52,10 +51,10 @@ class Passing:
         marker = self._last_event()
         ids = self._store.members(keys.account_ids(self._partition))
         begin = bisect_right(ids, full.reached)
-        chosen = ids[begin : begin + min(most, SLICE_ACCOUNTS)]
+        chosen = ids[begin : begin + min(most, self._sizes.accounts)]
         is_last = begin + len(chosen) >= len(ids)
         seqs = self._seqs(chosen)
-        if len(fitting := _fitting(chosen, seqs)) < len(chosen):
+        if len(fitting := _fitting(chosen, seqs, self._sizes.entries)) < len(chosen):
             chosen, is_last = fitting, False
         upto = LAST if is_last else chosen[-1]
         visited = self._visit(chosen, (full.reached, upto), marker)
@@ -98,7 +97,7 @@ class Passing:
             _resumed(Walk(self._partition, account, Chain(account.account_id)), full.ledger)
             for account in picture.accounts.values()
         ]
-        if len(walks) == 1 and walks[0].left > SLICE_ENTRIES:
+        if len(walks) == 1 and walks[0].left > self._sizes.entries:
             full.ledger = self._follow_long(walks[0])
             if full.ledger:
                 return False
@@ -112,7 +111,7 @@ class Passing:
 
     def _follow_long(self, walk: Walk) -> LongLedger | None:
         """Follow one ledger for a while; how far it came, None at its end."""
-        until = walk.chain.seq + SLICE_ENTRIES
+        until = walk.chain.seq + self._sizes.entries
         while walk.left and walk.chain.seq < until:
             self._walker.go_on([walk])
         chain = walk.chain
@@ -156,12 +155,12 @@ def share_due(accounts: int, elapsed_ms: int, period_ms: int) -> int:
     return -(-(accounts + 1) * min(elapsed_ms, period_ms) // period_ms)
 
 
-def _fitting(account_ids: list[str], seqs: list[int]) -> list[str]:
+def _fitting(account_ids: list[str], seqs: list[int], most: int) -> list[str]:
     """The first of these whose entries are read in one step; one at least."""
     entries, count = 0, 0
     for seq in seqs:
         entries += seq
-        if count and entries > SLICE_ENTRIES:
+        if count and entries > most:
             break
         count += 1
     return account_ids[:count]

@@ -41,6 +41,26 @@ class AuditedStore(Records, Protocol):
         ...
 
 
+class Sizes(NamedTuple):
+    """How much is done in one go: the server is kept from all else for about 10 µs an account and event.
+
+    A step of a full pass reads so many accounts, or entries: about a second of an auditor.
+    """
+
+    events: int = 500
+    accounts: int = 200
+    entries: int = 20 * keys.SEGMENT_LENGTH
+
+
+class Rules(NamedTuple):
+    """How long a full pass takes, and from when on a pot is stuck (ms); how many partitions there are."""
+
+    partitions: int
+    period_ms: int
+    stuck_pot_ms: int
+    sizes: Sizes = Sizes()
+
+
 class Slice(msgspec.Struct, omit_defaults=True):
     """The accounts that a full pass has visited in one go, up to this id.
 

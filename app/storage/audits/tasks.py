@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from app.services.audits import AuditTask, Work
 from app.storage.audits.conservation import Conservation
-from app.storage.audits.partitions import PartitionAudit, Rules
+from app.storage.audits.partitions import PartitionAudit
 from app.storage.audits.retention import Kept, Retention
-from app.storage.audits.state import AuditedStore
+from app.storage.audits.state import AuditedStore, Rules
 
 
 class StoreAudits:
