@@ -7,7 +7,7 @@ auditor who has died is taken by another.
 import logging
 from typing import Any
 
-from app.services.faults import StoreRefused
+from app.services.faults import BalanceFault, StoreRefused
 from app.services.queue import Entry
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend, parse_entries
@@ -36,7 +36,7 @@ class StreamsAuditQueue:
         try:
             return self._take_lost() or self._take_next(block_ms)
         except StoreRefused as refused:
-            if not str(refused).startswith("NOGROUP"):
+            if "NOGROUP" not in str(refused):
                 raise
         self._make_group()
         return None
@@ -69,8 +69,8 @@ class StreamsAuditQueue:
     def _make_group(self) -> None:
         try:
             self._backend.call("XGROUP", "CREATE", keys.AUDIT_QUEUE, GROUP, "0", "MKSTREAM")
-        except StoreRefused as refused:
-            if not str(refused).startswith("BUSYGROUP"):  # another auditor was faster
+        except BalanceFault as fault:
+            if "BUSYGROUP" not in str(fault):  # another auditor was faster
                 raise
 
 
