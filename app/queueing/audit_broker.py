@@ -131,7 +131,12 @@ class AuditConsumer(Consumer):
         self.ack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: what was not done is given to another auditor."""
+        """What was not begun when this auditor stopped is for another one."""
+        try:
+            for message in messages:
+                self._desk.queue.give_back(message.options["entry_id"])
+        except BalanceFault as fault:
+            _log.warning("a task that was not begun waits until it counts as lost: %s", fault)
 
     def close(self) -> None:
         """Close the connection."""

@@ -35,6 +35,10 @@ class AuditQueue(Protocol):
         """The task is not wanted any more."""
         ...
 
+    def give_back(self, entry_id: str) -> None:
+        """The task was taken and not begun: whoever is free takes it next."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...

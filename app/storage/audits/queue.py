@@ -46,6 +46,11 @@ class StreamsAuditQueue:
         self._backend.call("XACK", keys.AUDIT_QUEUE, GROUP, entry_id)
         self._backend.call("XDEL", keys.AUDIT_QUEUE, entry_id)
 
+    def give_back(self, entry_id: str) -> None:
+        """See AuditQueue."""
+        since = ("IDLE", self._lost_ms, "JUSTID")
+        self._backend.call("XCLAIM", keys.AUDIT_QUEUE, GROUP, CONSUMER, 0, entry_id, *since)
+
     def close(self) -> None:
         """See AuditQueue."""
         self._backend.close()
