@@ -16,6 +16,19 @@ class Owner:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class Audited:
+    """What the audits have left: open findings, chips, and when (ms since the epoch, 0 for never)."""
+
+    checked: int = 0
+    last_full: int = 0
+    findings: int = 0
+    chain_breaks: int = 0
+    drift_chips: int = 0
+    stuck_pots: int = 0
+    table_deficits: int = 0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class StoreFacts:
     """One picture. Times in ms since the epoch by the store's clock, `oldest` 0 for an empty queue.
 
@@ -39,6 +52,7 @@ class StoreFacts:
     dead_chips: int
     leader: str
     leader_epoch: int
+    audited: Audited
     slots: dict[str, int] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)
     memory_used: int = 0

@@ -1,14 +1,16 @@
 """Reads what is known of the whole store, for metrics: a handful of counts for each partition, no record."""
 
 from collections import Counter
+from dataclasses import fields
 
 import msgspec
 
 from app.domain.ledger import TransactionType
-from app.services.facts import Owner, StoreFacts
+from app.services.facts import Audited, Owner, StoreFacts
 from app.services.queue import Lane
 from app.services.verification import sum_of, supply_of
 from app.storage import keys
+from app.storage.audits.summary import read_summary
 from app.storage.backend import Reply
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.plan import Plan
@@ -19,8 +21,8 @@ LETTERS_LOOKED_AT = 1_000
 class StoreLook:
     """Implements `app.services.facts.Facts`. What a look costs depends on the number of partitions alone.
 
-    That is one read for the counts, one for the first message of each queue that has any, and one for dead
-    letters while there are some.
+    That is one read for the counts, one for what audits have left, one for the first message of each queue
+    that has any, and one for dead letters while there are some.
     """
 
     def __init__(self, backend: ValkeyBackend, partitions: int) -> None:
@@ -58,6 +60,7 @@ class StoreLook:
             leader_epoch=int(scheduler.get("epoch", 0)),
             slots=_by_job(scheduler, keys.slot_field("")),
             missed=_by_job(scheduler, keys.missed_field("")),
+            audited=self._audited(),
             **self._memory(),
         )
 
@@ -87,6 +90,10 @@ class StoreLook:
             return 0
         _, replies = self._backend.read(plan)
         return sum(_decode_letter(value).amount for values in replies for value in values)
+
+    def _audited(self) -> Audited:
+        summary = read_summary(self._backend, len(self._partitions))
+        return Audited(**{field.name: getattr(summary, field.name) for field in fields(Audited)})
 
     def _memory(self) -> dict[str, int]:
         lines = self._backend.call("INFO", "memory").decode().splitlines()

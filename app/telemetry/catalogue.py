@@ -146,6 +146,21 @@ MOVED = _counter(
 )
 RESERVATIONS = _gauge("balance_held_reservations", "reservations", "", "Reservations held")
 POTS = _gauge("balance_active_pots", "pots", "", "Pots of hands under way")
+FINDINGS = _gauge("balance_audit_findings", "findings", "", "Open findings of the audits: 0 is well")
+CHAIN_BREAKS = _gauge("balance_audit_chain_breaks", "findings", "", "Those that are breaks of a hash chain")
+AUDIT_DRIFT = _gauge(
+    "balance_audit_drift_chips", "chips", "", "Chips made or lost, as the last audit found: 0 is well"
+)
+CHECK_AGE = _gauge(
+    "balance_audit_check_age_seconds", "seconds", "", "Since what is new was checked; +Inf before the first"
+)
+FULL_AGE = _gauge(
+    "balance_audit_full_age_seconds", "seconds", "", "Since all was checked; +Inf before the first time"
+)
+STUCK_POTS = _gauge("balance_audit_stuck_pots", "pots", "", "Pots whose hand has not ended for too long")
+DEFICITS = _gauge(
+    "balance_table_deficit_chips", "chips", "", "Chips that left tables without having been brought there"
+)
 
 READ = (
     STORE_UP,
@@ -175,5 +190,12 @@ READ = (
     MOVED,
     RESERVATIONS,
     POTS,
+    FINDINGS,
+    CHAIN_BREAKS,
+    AUDIT_DRIFT,
+    CHECK_AGE,
+    FULL_AGE,
+    STUCK_POTS,
+    DEFICITS,
 )
 CATALOGUE = (*COUNTED, *READ)

@@ -13,7 +13,7 @@ from app.services.queue import Lane
 from app.telemetry import catalogue
 from app.telemetry.catalogue import Described
 
-WAITS = frozenset({"XREAD"})
+WAITS = frozenset({"XREAD", "XREADGROUP"})
 """Calls that wait for something to come: their time says nothing."""
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -70,6 +71,7 @@ def rows_of(facts: StoreFacts, our_time: float) -> Iterator[Row]:
     yield from _scheduler(facts)
     yield catalogue.DEAD_LETTERS, (), facts.dead_letters
     yield catalogue.DEAD_CHIPS, (), facts.dead_chips
+    yield from _audits(facts)
     yield from _economy(facts)
 
 
@@ -89,6 +91,17 @@ def _scheduler(facts: StoreFacts) -> Iterator[Row]:
         yield catalogue.SLOT_AGE, (job,), max(facts.now - slot, 0) / 1000
     for job, missed in facts.missed.items():
         yield catalogue.MISSED_SLOTS, (job,), missed
+
+
+def _audits(facts: StoreFacts) -> Iterator[Row]:
+    audited = facts.audited
+    for described, at in ((catalogue.CHECK_AGE, audited.checked), (catalogue.FULL_AGE, audited.last_full)):
+        yield described, (), max(facts.now - at, 0) / 1000 if at else inf
+    yield catalogue.FINDINGS, (), audited.findings
+    yield catalogue.CHAIN_BREAKS, (), audited.chain_breaks
+    yield catalogue.AUDIT_DRIFT, (), audited.drift_chips
+    yield catalogue.STUCK_POTS, (), audited.stuck_pots
+    yield catalogue.DEFICITS, (), audited.table_deficits
 
 
 def _economy(facts: StoreFacts) -> Iterator[Row]:

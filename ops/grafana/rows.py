@@ -64,6 +64,7 @@ ROWS = (
         (
             _stat("Drift", CHIPS, "max(balance_supply_drift_chips)", about="Chips made or lost."),
             _stat("Broken ledgers, 1 h", COUNT, "sum(increase(balance_accounts_frozen_total[1h]))"),
+            _stat("Findings", COUNT, "max(balance_audit_findings)", about="Open findings of the audits."),
             _stat("Dead letters", COUNT, "max(balance_dead_letters)"),
             _stat("Chips at stake", CHIPS, "max(balance_dead_letter_chips)"),
             _stat("Store", COUNT, "max(balance_store_up)", good=1),
@@ -192,6 +193,22 @@ ROWS = (
                 ),
             ),
             _one("Accounts", COUNT, "max(balance_accounts)", "accounts"),
+        ),
+    ),
+    Row(
+        "Audits",
+        (
+            _one("Findings", COUNT, "max(balance_audit_findings)", "open"),
+            Panel(
+                "Since the last check",
+                SECONDS,
+                (
+                    Query("max(balance_audit_check_age_seconds)", "of what is new"),
+                    Query("max(balance_audit_full_age_seconds)", "of everything"),
+                ),
+            ),
+            _one("Pots that do not end", COUNT, "max(balance_audit_stuck_pots)", "pots"),
+            _one("Deficit of tables", CHIPS, "max(balance_table_deficit_chips)", "chips"),
         ),
     ),
     Row(

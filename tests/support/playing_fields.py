@@ -20,6 +20,7 @@ from tests.support.store import RealStore
 
 PARTITIONS = 4
 LEAST_TURN_MS = 250
+TWIN_PAGE = 7
 
 
 class Field(Protocol):
@@ -116,8 +117,22 @@ class TwinCommandLog:
 class TwinRecords(MemoryBackend):
     """The twin as an audit sees it."""
 
+    def many(self, names: list[str]) -> list[bytes | None]:
+        return [self.server.value(name) for name in names]
+
     def scan(self, prefix: str) -> Iterator[list[str]]:
         yield [name for name in self.server.data if name.startswith(prefix)]
+
+    def members(self, name: str) -> list[str]:
+        return sorted(value_at(self.server, name, "set"))
+
+    def page(self, cursor: str) -> tuple[str, list[str]]:
+        names, first = sorted(self.server.data), int(cursor)
+        following = first + TWIN_PAGE
+        return str(following if following < len(names) else 0), names[first:following]
+
+    def size(self) -> int:
+        return len(self.server.data)
 
     def _read(self, plan: Plan, op: Op) -> Reply:
         if op[-1] != "WITHSCORES":
