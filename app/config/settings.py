@@ -71,6 +71,8 @@ class Settings:
     reservation_expiry_interval_ms: Milliseconds = 5_000
     ledger_verification_interval_ms: Milliseconds = 60_000
     idempotency_ttl_ms: Milliseconds = DAY_MS
+    fault_window_commands: Annotated[int, readers.number(1, 100_000)] = 100
+    fault_limit_percent: Annotated[int, readers.number(0, 100)] = 20
     table_bank: Literal["observe", "enforce"] = "observe"
     rake_basis_points: Annotated[int, readers.number(0, 10_000)] = 500
     rake_cap_chips: Chips = 5

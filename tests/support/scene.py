@@ -14,6 +14,7 @@ import msgspec
 
 from app.domain.accounts import Account
 from app.domain.commands import Command
+from app.domain.dead_letters import DeadLetter
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
@@ -23,7 +24,6 @@ from app.queueing.envelope import encode_message, open_message, route_envelope, 
 from app.queueing.hand import Hand
 from app.queueing.limits import LEASE_MS
 from app.queueing.ownership import Owned
-from app.services.changes import DeadLetter
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
 from app.services.ports import Wanted

@@ -43,7 +43,7 @@ class Patient:
 def settle(bus: Answers) -> pb.SettlePotResponse:
     nothing: Any = None
     servicer = BalanceServicer(
-        FrontEnd(bus=bus, queries=nothing, history=nothing, lookups=nothing, close=nothing)
+        FrontEnd(bus=bus, queries=nothing, history=nothing, lookups=nothing, ops=nothing, close=nothing)
     )
     return asyncio.run(servicer.SettlePot(REQUEST, cast(Any, Patient())))
 
