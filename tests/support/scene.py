@@ -171,10 +171,17 @@ class Scene:
         wanted = list(range(PARTITIONS)) if partitions is None else partitions
         return Owner(self.server, wanted, name=name, policy=policy or POLICY, watch=watch)
 
-    def next_owner(self, partitions: list[int] | None = None, *, policy: Policy | None = None) -> Owner:
+    def next_owner(
+        self,
+        partitions: list[int] | None = None,
+        *,
+        policy: Policy | None = None,
+        watch: FaultWatch | None = None,
+    ) -> Owner:
         """The worker that takes over once the leases of the one before have lapsed."""
         self.server.now += LEASE_MS
-        return self.owner(partitions, name=f"owner at {self.server.now}", policy=policy)
+        name = f"owner at {self.server.now}"
+        return self.owner(partitions, name=name, policy=policy, watch=watch)
 
     def send(self, *envelopes: msgspec.Raw, lane: Lane = Lane.INTERACTIVE) -> str:
         """Queue one message with these commands of one partition; its id."""
