@@ -244,7 +244,7 @@ class LetterCause(_Answer):
 
 
 class DeadLetterPage(_Answer):
-    """`total`, `chips` and `causes` are of all that match; `next` begins the next page, "" if there is none."""
+    """`total`, `chips` and `causes` are of all that match; `next` begins the next page, or is ""."""
 
     dead_letters = fields.List(fields.Nested(ParkedCommand), required=True, data_key="deadLetters")
     total = _whole()

@@ -216,9 +216,11 @@ def test_ops_who_resolve_a_letter_while_its_replay_is_decided_win_or_lose_whole(
     (dead_letter_id,) = ops.park((UNLUCKY, "k"))
     bug.mended = True
     replay(ops.letters, dead_letter_id)
-    ops.owner.backend.script(
-        "commit", before=lambda: ops.letters.resolve([dead_letter_id], "otto", "paid by hand") and None
-    )
+
+    def resolve() -> None:
+        ops.letters.resolve([dead_letter_id], "otto", "paid by hand")
+
+    ops.owner.backend.script("commit", before=resolve)
     ops.owner.work()
     assert ops.scene.elements(ALICE) == []
     letter = ops.letters.letter(dead_letter_id)
@@ -323,7 +325,11 @@ def test_what_a_retry_has_applied_after_its_key_was_lost_is_not_issued_anew(
     (dead_letter_id,) = ops.park((UNLUCKY, "k"))
     bug.mended = True
     del ops.scene.server.data[keys.refusal(0, "Deposit", ALICE, hash_key("k"))]
-    ops.backend.script("commit", before=lambda: ops.retry(UNLUCKY) and None)
+
+    def retry() -> None:
+        ops.retry(UNLUCKY)
+
+    ops.backend.script("commit", before=retry)
     assert ops.letters.reissue(dead_letter_id, OLGA, "w").result == ALREADY_APPLIED
     ops.owner.work()
     assert ops.scene.amounts(ALICE) == [13]

@@ -1,4 +1,4 @@
-"""The safety stop: too many faults of a kind leave that kind in its queue, in order, until the code is mended."""
+"""The safety stop: a kind with too many faults is left in its queue, in order, until the code is mended."""
 
 import threading
 from collections.abc import Iterator
@@ -204,7 +204,12 @@ def test_a_consumer_with_nothing_but_stopped_queues_does_not_spin(
     for account_id in (ALICE, BOB, CAROL):
         deposits(scene, account_id, 1)
     waits: list[float | None] = []
-    monkeypatch.setattr(threading.Event, "wait", lambda _self, timeout=None: waits.append(timeout) or False)
+
+    def wait(_event: threading.Event, timeout: float | None = None) -> bool:
+        waits.append(timeout)
+        return False
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
     assert [next(consumer) for _ in range(3)] == [None] * 3
     assert desk.hand.empty
     watch.clear("Deposit")
