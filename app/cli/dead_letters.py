@@ -70,9 +70,10 @@ def _told(found: dict[str, Any]) -> str:
         rows.append((each["deadLetterId"], each["kind"] or "-", about, amount, each["parkedAt"], replays))
     more = f"\n... and more, from --after {found['next']}" if found["next"] else ""
     head = f"{found['total']} dead letters, {found['chips']} chips at stake"
-    return f"{head}\n\n{table(causes)}\n\n{table(rows)}{more}" @ dead_letters.command(name="show")
+    return f"{head}\n\n{table(causes)}\n\n{table(rows)}{more}"
 
 
+@dead_letters.command(name="show")
 @click.argument("dead_letter_id", metavar="ID")
 @ops_options
 def show_(dead_letter_id: str, *, service: OpsService) -> None:
