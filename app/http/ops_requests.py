@@ -12,6 +12,8 @@ from app.http.requests import MAX_LIMIT
 MOST_LETTERS = 100
 """Dead letters in one request: those beyond wait for the next."""
 _TRANSACTION = r"^[0-9]{3}-[a-z2-7]{26}$"
+_ACCOUNTS_PLACE = r"^[0-9]{3}\|[A-Za-z0-9._:@$-]{1,128}$"
+_DEAD_LETTER = r"^[0-9]{3}-[a-z]-[0-9]{1,15}-[0-9]{1,15}-[0-9]{1,5}$"
 
 
 class _Strict(Schema):
@@ -29,7 +31,7 @@ class Deed(_Strict):
 class Clearing(Deed):
     """Which kind of command to take again; all kinds without one."""
 
-    kind = Choice(*KINDS, load_default="")
+    kind = Choice(*KINDS, load_default=str)
 
 
 class Change(fields.Integer):
@@ -41,7 +43,8 @@ class Change(fields.Integer):
         text = f"must be a whole number from -{MAX_CHIPS} to {MAX_CHIPS}, not 0"
         within = [validate.Range(-MAX_CHIPS, MAX_CHIPS, error=text), validate.NoneOf([0], error=text)]
         messages: dict[str, Any] = {"required": "is missing", "null": text, "invalid": text}
-        super().__init__(validate=within, error_messages=messages, **options)
+        metadata = {"not": {"const": 0}}
+        super().__init__(validate=within, error_messages=messages, metadata=metadata, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int:
         if type(value) is not int:
@@ -49,15 +52,18 @@ class Change(fields.Integer):
         return value
 
 
+def _place(pattern: str, **options: Any) -> fields.String:
+    """A text that only an answer of ours can have named."""
+    text = "is no such place"
+    messages: dict[str, Any] = {"required": "is missing", "null": text, "invalid": text}
+    return fields.String(validate=validate.Regexp(pattern, error=text), error_messages=messages, **options)
+
+
 class Adjustment(Deed):
     """A correction: signed chips, and the transaction that they correct."""
 
     change = Change(required=True)
-    corrects = fields.String(
-        required=True,
-        validate=validate.Regexp(_TRANSACTION, error="must be the id of a transaction"),
-        error_messages={"required": "is missing", "null": "must be a text", "invalid": "must be a text"},
-    )
+    corrects = _place(_TRANSACTION, required=True)
 
 
 def _letter_ids() -> fields.List[str]:
@@ -89,7 +95,7 @@ class Resolution(Deed):
 
 class LettersQuery(_Strict):
     limit = Whole(1, MAX_LIMIT, load_default=50)
-    after = Text(load_default="")
+    after = _place(_DEAD_LETTER, load_default=str)
     kind = Text(load_default="")
     account_id = Text(data_key="accountId", load_default="")
     table_id = Text(data_key="tableId", load_default="")
@@ -100,7 +106,7 @@ class LettersQuery(_Strict):
 
 class AccountsQuery(_Strict):
     limit = Whole(1, MAX_LIMIT, load_default=50)
-    after = Text(load_default="")
+    after = _place(_ACCOUNTS_PLACE, load_default=str)
     status = Choice("ACTIVE", "FROZEN", load_default=str)
 
 

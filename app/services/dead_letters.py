@@ -148,7 +148,8 @@ class DeadLetters:
 
     def find(self, wish: Wish) -> list[DeadLetter]:
         """The parked letters that are wished for, in the order in which their commands had come."""
-        return sorted(filter(wish.takes, self._letters.open_letters()), key=order_of)
+        found = filter(wish.takes, self._letters.open_letters())
+        return sorted(found, key=lambda letter: order_of(letter.dead_letter_id))
 
     def letter(self, dead_letter_id: str) -> DeadLetter | None:
         """One letter, parked or closed."""
@@ -315,11 +316,10 @@ def causes_of(letters: Iterable[DeadLetter]) -> list[Cause]:
     return sorted(found.values(), key=lambda each: (-each.count, each.kind, each.error))
 
 
-def order_of(letter: DeadLetter) -> tuple[int, int, int, str, int]:
-    """The order in which commands had come: by arrival, and by place in their queue and message."""
-    milliseconds, _, number = letter.entry_id.partition("-")
-    index = letter.dead_letter_id.rpartition("-")[2]
-    return int(milliseconds), int(number or 0), letter.partition, letter.lane, int(index)
+def order_of(dead_letter_id: str) -> tuple[int, int, int, str, int]:
+    """The order in which commands had come, as their letters' ids tell it: by arrival, queue and place."""
+    partition, lane, milliseconds, number, index = dead_letter_id.split("-")
+    return int(milliseconds), int(number), int(partition), lane, int(index)
 
 
 def _changes(decision: Decision) -> bool:

@@ -5,14 +5,12 @@ from typing import ClassVar
 
 from falcon.asgi import Request, Response
 
-from app.domain.dead_letters import DeadLetter
-from app.domain.validation import Malformed
 from app.http import ops_answers, ops_requests, requests
 from app.http.errors import ApiError
 from app.http.operations import Operation, Operations
 from app.http.resources.ops import OpsResource, doing, reading, who
 from app.services.access import Action
-from app.services.dead_letters import KEY_LOST, Treated, Wish, causes_of
+from app.services.dead_letters import KEY_LOST, Treated, Wish, causes_of, order_of
 from app.services.operations import OpsDesk
 
 _QUERY = ops_requests.LettersQuery()
@@ -33,14 +31,14 @@ class DeadLetters(OpsResource):
         limit, after = query.pop("limit"), query.pop("after")
         wish = Wish(**query)
         found = await self._life.ops.read(lambda desk: desk.dead_letters.find(wish))
-        first = _place_behind(after, found)
-        page = found[first : first + limit]
+        behind = [each for each in found if not after or order_of(each.dead_letter_id) > order_of(after)]
+        page = behind[:limit]
         resp.media = {
             "deadLetters": [ops_answers.dead_letter(each) for each in page],
             "total": len(found),
             "chips": sum(letter.amount for letter in found),
             "causes": [ops_answers.cause(each) for each in causes_of(found)],
-            "next": page[-1].dead_letter_id if first + limit < len(found) else "",
+            "next": page[-1].dead_letter_id if limit < len(behind) else "",
         }
 
 
@@ -118,13 +116,3 @@ class Resolve(OpsResource):
             room.read(look) if dry_run else room.act(lambda desk: desk.dead_letters.resolve(ids, name, why))
         )
         resp.media = ops_answers.treated(found, dry_run=dry_run)
-
-
-def _place_behind(after: str, letters: list[DeadLetter]) -> int:
-    """Where the next page begins; one that was closed meanwhile still says where it stood."""
-    if not after:
-        return 0
-    places = [place for place, letter in enumerate(letters) if letter.dead_letter_id == after]
-    if not places:
-        raise Malformed("after", "names no dead letter that is still parked")
-    return places[0] + 1
