@@ -46,7 +46,11 @@ class Operated:
             redis_url=deployed.store.url,
             pid=0,
         )
-        deployed.front_end("app.cli", "http", **self._environ)
+        self.front_end = self.begin_http()
+
+    def begin_http(self) -> WorkerProcess:
+        """Start the HTTP front end: at first, and in the place of one that was killed."""
+        return self.deployed.front_end("app.cli", "http", **self._environ)
 
     def until_ready(self) -> None:
         """Wait until commands are carried out."""
