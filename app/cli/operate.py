@@ -8,6 +8,8 @@ import click
 
 from app.cli.ops_service import Deed, OpsService, deed_options, ops_options, table
 
+SUBJECTS_SHOWN = 3
+
 
 @click.command()
 @ops_options
@@ -157,7 +159,9 @@ def log(limit: int, before: int | None, *, verify: bool, service: OpsService) ->
     found = service.get("log", limit=limit, before=before)
     rows = [("LINE", "AT", "WHO", "WHAT", "OUTCOME", "ABOUT", "WHY")]
     for line in reversed(found["lines"]):
-        about = " ".join(line["subjects"]) or "-"
+        about = " ".join(line["subjects"][:SUBJECTS_SHOWN]) or "-"
+        if more := len(line["subjects"][SUBJECTS_SHOWN:]):
+            about += f" and {more} more"
         rows.append(
             (str(line["seq"]), line["at"], line["who"], line["what"], line["outcome"], about, line["why"])
         )

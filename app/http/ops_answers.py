@@ -262,7 +262,7 @@ _ALWAYS_TOLD: dict[str, Any] = {
 
 
 def dead_letter(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
-    told: dict[str, Any] = _ALWAYS_TOLD | to_builtins(letter)
+    told: dict[str, Any] = {"deadLetterId": "", **_ALWAYS_TOLD} | to_builtins(letter)
     told["replays"] = [to_builtins(each) for each in letter.replays]
     for name in ("v", "entryId", "answer") if whole else ("v", "entryId", "answer", "raw"):
         told.pop(name, None)

@@ -175,15 +175,11 @@ class DeadLetters:
         treated = {each: self._replay_one(each, who, why, force=force) for each in dict.fromkeys(ids)}
         queued = [each for each in treated if treated[each].result == WAITING and not treated[each].detail]
         if queued:
-            treated |= self._outcomes(queued, wait_seconds)
-            told = Deed(
-                who=who,
-                what=REPLAY,
-                subjects=tuple(queued),
-                why=why,
-                outcome=", ".join(sorted(f"{each} {_said(treated[each])}" for each in queued)),
-            )
-            self._log.append(told)
+            outcomes = self._outcomes(queued, wait_seconds)
+            treated |= outcomes
+            for said in sorted({_said(each) for each in outcomes.values()}):
+                subjects = tuple(each for each in queued if _said(outcomes[each]) == said)
+                self._log.append(Deed(who=who, what=REPLAY, subjects=subjects, why=why, outcome=said))
         return list(treated.values())
 
     def resolve(self, ids: Iterable[str], who: str, why: str) -> list[Treated]:

@@ -67,9 +67,8 @@ def test_what_a_fault_has_parked_is_replayed_once_when_the_fault_is_mended(servi
     lines = service.told("ops", "log", "--limit", "200")["lines"][::-1]
     assert {line["who"] for line in lines} == {"olga"}
     of_the_first = [(line["why"], line["outcome"]) for line in lines if first in line["subjects"]]
-    assert of_the_first[:2] == [("hoping", "QUEUED"), ("hoping", f"{first} PARKED FAULT")]
-    assert of_the_first[2] == ("mended", "QUEUED")
-    assert f"{first} APPLIED" in of_the_first[3][1]
+    assert of_the_first[:2] == [("hoping", "QUEUED"), ("hoping", "PARKED FAULT")]
+    assert of_the_first[2:] == [("mended", "QUEUED"), ("mended", "APPLIED")]
     assert service.deployed.verify().returncode == 0
 
 

@@ -216,3 +216,21 @@ def test_a_consumer_with_nothing_but_stopped_queues_does_not_spin(
     while (unit := next(consumer)) is None:
         assert len(waits) < 10
     assert {delivery.partition for delivery in unit.unit.deliveries} == {0, 1, 2}
+
+
+def test_faults_that_good_commands_lie_between_stop_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in four, with a limit of three in ten: data, not code; each is parked."""
+    broken, watch = Broken(monkeypatch), FaultWatch(THREE_OF_TEN)
+    owner = scene.owner(watch=watch)
+    for number in range(8):
+        broken.mended = True
+        deposits(scene, ALICE, 3, first=4 * number)
+        owner.work()
+        broken.mended = False
+        deposits(scene, ALICE, 1, first=4 * number + 3)
+        owner.work()
+    assert watch.stopped == {}
+    assert len(scene.dead_letters(0)) == 8
+    assert scene.amounts(ALICE) == [1] * 24
