@@ -23,8 +23,19 @@ _COMMANDS: Mapping[str, Lazy] = {
     "http": Lazy("app.cli.serve:http", "Run the HTTP front end."),
     "metrics": Lazy("app.cli.metrics:metrics", "Serve the metrics of all processes on one page."),
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
-    "account": Lazy("app.cli.account:account", "Show an account, its holds and its history."),
-    "table": Lazy("app.cli.table:table", "Show what lies on a table."),
+    "status": Lazy("app.cli.operate:status", "Show who works, what waits, and whether chips add up."),
+    "account": Lazy("app.cli.account:account", "Show accounts; freeze and unfreeze them."),
+    "adjust": Lazy("app.cli.operate:adjust", "Correct a transaction by a new one."),
+    "table": Lazy("app.cli.table:table", "Show what lies on a table; close it."),
+    "pot": Lazy("app.cli.operate:pot", "Cancel the pot of a hand."),
+    "house": Lazy("app.cli.operate:house", "Show what the rake has made."),
+    "dead-letters": Lazy(
+        "app.cli.dead_letters:dead_letters", "See, replay, resolve what a fault has parked."
+    ),
+    "pause": Lazy("app.cli.operate:pause", "Refuse new commands; the queue drains."),
+    "resume": Lazy("app.cli.operate:resume", "Take commands again."),
+    "stops": Lazy("app.cli.operate:stops", "Lift the stop of a kind of command that met too many faults."),
+    "ops": Lazy("app.cli.operate:ops", "Show what ops did, and verify that log."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }

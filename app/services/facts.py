@@ -34,8 +34,9 @@ class StoreFacts:
 
     `totals` are the store's own sums over all partitions, by name (see `app.services.verification`); `moved`
     are signed chips by transaction type. `slots` are the last ones done by job, `missed` those in which
-    nobody led. `dead_chips` are what parked commands are about, as far as they were looked at. `memory_limit`
-    0 means none.
+    nobody led. `dead_chips` are what parked commands are about, as far as they were looked at. `stopped`
+    counts kinds of commands that some worker takes no more; `paused` while ops have it so. `memory_limit` 0
+    means none.
     """
 
     now: int
@@ -53,6 +54,8 @@ class StoreFacts:
     leader: str
     leader_epoch: int
     audited: Audited
+    stopped: int = 0
+    paused: bool = False
     slots: dict[str, int] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)
     memory_used: int = 0

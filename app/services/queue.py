@@ -92,6 +92,10 @@ class CommandLog(Protocol):
         """False while the store's memory is too full to take new commands. Raises StoreUnavailable."""
         ...
 
+    async def paused(self) -> bool:
+        """True while ops have paused the service. Raises StoreUnavailable."""
+        ...
+
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
         """Answers for this front end behind the cursor; waits when there are none."""
         ...

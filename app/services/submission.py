@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
@@ -10,6 +10,9 @@ from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
 from app.services.watching import UNWATCHED, Watch
+
+if TYPE_CHECKING:
+    from app.services.operations import OpsRoom
 
 DEFAULT_TIMEOUT_MS = 5_000
 """How long a call without a deadline waits (CONTRACT 1)."""
@@ -19,14 +22,25 @@ class CommandBus(Protocol):
     """Takes well-formed commands to the owner of their partition and waits for the answer."""
 
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
-        """The command's answer.
+        """The command's answer. Those of ops are taken while the service is paused, too.
 
         There is no await between the call and the append to the partition's batch: the order of calls is
         the order of application. Raises Unavailable or Overloaded (certainly not queued), DeadlinePassed
         (outcome unknown). A reservation id that cannot be read is answered RESERVATION_NOT_FOUND at once.
         """
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """True while ops have paused the service: new commands are refused."""
         ...
 
 
@@ -38,5 +52,6 @@ class FrontEnd:
     queries: Queries
     history: History
     lookups: Lookups
+    ops: "OpsRoom"
     close: Callable[[], Awaitable[None]]
     watch: Watch = UNWATCHED

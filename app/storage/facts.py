@@ -14,6 +14,7 @@ from app.storage.audits.summary import read_summary
 from app.storage.backend import Reply
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.plan import Plan
+from app.storage.stops import StoreStops
 
 LETTERS_LOOKED_AT = 1_000
 
@@ -21,8 +22,8 @@ LETTERS_LOOKED_AT = 1_000
 class StoreLook:
     """Implements `app.services.facts.Facts`. What a look costs depends on the number of partitions alone.
 
-    That is one read for the counts, one for what audits have left, one for the first message of each queue
-    that has any, and one for dead letters while there are some.
+    That is one read for the counts, one each for what audits have left and for safety stops, one for the
+    first message of each queue that has any, and one for dead letters while there are some.
     """
 
     def __init__(self, backend: ValkeyBackend, partitions: int) -> None:
@@ -34,11 +35,12 @@ class StoreLook:
         plan = Plan()
         plan.read("HGETALL", keys.SCHEDULER)
         plan.read("HGET", keys.META, "commits")
+        plan.read("HGET", keys.OPS, keys.PAUSED_FIELD)
         for partition in self._partitions:
             _count_in(plan, partition)
         now, replies = self._backend.read(plan)
         scheduler, commits = _texts(replies[0]), int(replies[1] or 0)
-        rows = [replies[start : start + _COLUMNS] for start in range(2, len(replies), _COLUMNS)]
+        rows = [replies[start : start + _COLUMNS] for start in range(3, len(replies), _COLUMNS)]
         totals: Counter[str] = Counter()
         for row in rows:
             totals.update({name: int(value) for name, value in _texts(row[0]).items()})
@@ -61,6 +63,8 @@ class StoreLook:
             slots=_by_job(scheduler, keys.slot_field("")),
             missed=_by_job(scheduler, keys.missed_field("")),
             audited=self._audited(),
+            stopped=len({stop.kind for stop in StoreStops(self._backend).of_the_living()}),
+            paused=replies[2] is not None,
             **self._memory(),
         )
 

@@ -146,6 +146,13 @@ MOVED = _counter(
 )
 RESERVATIONS = _gauge("balance_held_reservations", "reservations", "", "Reservations held")
 POTS = _gauge("balance_active_pots", "pots", "", "Pots of hands under way")
+STOPPED = _gauge(
+    "balance_stopped_kinds",
+    "kinds",
+    "",
+    "Kinds of commands that a worker takes no more: too many were faults",
+)
+PAUSED = _gauge("balance_paused", "0 or 1", "", "Whether ops have paused the service")
 FINDINGS = _gauge("balance_audit_findings", "findings", "", "Open findings of the audits: 0 is well")
 CHAIN_BREAKS = _gauge("balance_audit_chain_breaks", "findings", "", "Those that are breaks of a hash chain")
 AUDIT_DRIFT = _gauge(
@@ -190,6 +197,8 @@ READ = (
     MOVED,
     RESERVATIONS,
     POTS,
+    STOPPED,
+    PAUSED,
     FINDINGS,
     CHAIN_BREAKS,
     AUDIT_DRIFT,

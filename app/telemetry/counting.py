@@ -122,13 +122,26 @@ class CountingBus:
         self._bus = bus
         self._metrics = metrics
 
+    @property
+    def paused(self) -> bool:
+        """See CommandBus."""
+        return self._bus.paused
+
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
         """See CommandBus. There is no await before the wrapped bus's own."""
         began = time.perf_counter()
         try:
-            return await self._bus.execute(command, key=key, timeout_ms=timeout_ms, trace=trace)
+            return await self._bus.execute(
+                command, key=key, timeout_ms=timeout_ms, trace=trace, by_ops=by_ops
+            )
         except BalanceFault as fault:
             self._metrics.of(catalogue.BUS_REFUSALS, type(fault).__name__).inc()
             raise

@@ -71,6 +71,8 @@ def rows_of(facts: StoreFacts, our_time: float) -> Iterator[Row]:
     yield from _scheduler(facts)
     yield catalogue.DEAD_LETTERS, (), facts.dead_letters
     yield catalogue.DEAD_CHIPS, (), facts.dead_chips
+    yield catalogue.STOPPED, (), facts.stopped
+    yield catalogue.PAUSED, (), facts.paused
     yield from _audits(facts)
     yield from _economy(facts)
 

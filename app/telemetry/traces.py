@@ -135,8 +135,19 @@ class TracingBus:
         self._bus = bus
         self._tracing = tracing
 
+    @property
+    def paused(self) -> bool:
+        """See CommandBus."""
+        return self._bus.paused
+
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
         """See CommandBus. There is no await before the wrapped bus's own."""
         attributes: Attributes = {
@@ -148,7 +159,9 @@ class TracingBus:
                 carrier: dict[str, str] = {}
                 _propagator.inject(carrier)
                 trace = carrier[_TRACEPARENT]
-            answer = await self._bus.execute(command, key=key, timeout_ms=timeout_ms, trace=trace)
+            answer = await self._bus.execute(
+                command, key=key, timeout_ms=timeout_ms, trace=trace, by_ops=by_ops
+            )
             span.set_attribute("balance.outcome", answer.outcome.value)
             return answer
 

@@ -68,6 +68,8 @@ ROWS = (
             _stat("Dead letters", COUNT, "max(balance_dead_letters)"),
             _stat("Chips at stake", CHIPS, "max(balance_dead_letter_chips)"),
             _stat("Store", COUNT, "max(balance_store_up)", good=1),
+            _stat("Stopped kinds", COUNT, "max(balance_stopped_kinds)", about="By the safety stop."),
+            _stat("Paused", COUNT, "max(balance_paused)"),
             _stat("Partitions unowned", COUNT, "max(balance_partitions_unowned)"),
             _stat("Leader", COUNT, "max(balance_scheduler_leaders)", good=1),
         ),

@@ -164,6 +164,10 @@ class AsyncCommandLog:
         used, limit = int(info["used_memory"]), int(info["maxmemory"])
         return limit == 0 or used * 100 < limit * ADMISSION_MEMORY_SHARE
 
+    async def paused(self) -> bool:
+        """See CommandLog."""
+        return bool(await self._appending.call("HGET", keys.OPS, keys.PAUSED_FIELD))
+
     async def close(self) -> None:
         """Close both connections."""
         await self._appending.close()
