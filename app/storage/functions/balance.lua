@@ -29,6 +29,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
+  balance:front-ends                     zset    front-end ids by the time until which they are alive (ms)
   balance:scheduler                      hash    leader, epoch, since, until, slot|JOB, missed|JOB, sent|JOB|NNN
   balance:ops                            hash    head, seq of the ops log; paused: why, while callers are refused
   balance:ops:log                        list    what ops did, `CHECKSUM JSON` each, one chain, append-only
