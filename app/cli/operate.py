@@ -30,6 +30,7 @@ def _status_told(found: dict[str, Any]) -> str:
     rows += [
         (f"worker {each['worker'][:8]}", f"{each['partitions']} partitions") for each in found["workers"]
     ]
+    rows.append(("front ends", str(len(found["frontEnds"]))))
     rows.append(("without an owner", f"{len(found['unowned'])} of {found['partitions']} partitions"))
     rows.append(
         ("scheduler", f"{leader['name']} since {leader['since']}" if leader["name"] else "none leads")

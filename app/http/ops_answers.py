@@ -94,6 +94,7 @@ class OpsStatus(_Answer):
     problems = fields.List(fields.String(), required=True)
     partitions = _whole()
     workers = fields.List(fields.Nested(StatusWorker), required=True)
+    front_ends = fields.List(fields.String(), required=True, data_key="frontEnds")
     unowned = fields.List(fields.Integer(), required=True)
     lanes = fields.List(fields.Nested(StatusLane), required=True)
     leader = fields.Nested(StatusLeader, required=True)

@@ -302,7 +302,7 @@ class Bus:
         while True:
             try:
                 self._has_room = await self._command_log.has_room()
-                self._paused = await self._command_log.paused()
+                self._paused = await self._command_log.heed_ops(self._front_end)
             except BalanceFault:
                 self._has_room = True  # whether it is paused stays as it was last seen
             self._watched.set()

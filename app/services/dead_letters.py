@@ -18,7 +18,7 @@ from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.domain.requests import Request
 from app.domain.state import Decision
-from app.services.faults import BalanceFault
+from app.services.faults import StoreUnavailable
 from app.services.loading import load
 from app.services.ops_log import DONE, QUEUED, Deed, OpsLog
 from app.services.ports import Store
@@ -236,7 +236,7 @@ class DeadLetters:
             state, now = load(self._store, [request], self._policy, 0, [letter.dead_letter_id])
             state.dead_letters[letter.dead_letter_id] = letter.replayed("", "", now)
             decision = decide(state, request, now, self._policy)
-        except BalanceFault:
+        except StoreUnavailable:
             raise
         except Exception as error:
             return _treated(letter, PARKED, detail=f"{type(error).__name__}: {error}")

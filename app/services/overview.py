@@ -53,6 +53,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     at: int
     partitions: int
     workers: list[WorkerShare]
+    front_ends: list[str]
     unowned: list[int]
     lanes: list[LaneState]
     leader: Leader
@@ -70,6 +71,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         if self.unowned:
             found.append(f"{len(self.unowned)} of {self.partitions} partitions have no owner")
         found += [f"worker {each.worker} takes no {each.kind}: {each.error}" for each in self.stops]
+        if not self.front_ends:
+            found.append("no front end takes commands")
         if not self.leader.name:
             found.append("no scheduler leads")
         if self.dead_letters.count:

@@ -5,6 +5,7 @@ from functools import cache
 
 META = "balance:meta"
 WORKERS = "balance:workers"
+FRONT_ENDS = "balance:front-ends"
 OPS = "balance:ops"
 OPS_LOG = "balance:ops:log"
 STOPS = "balance:stops"

@@ -44,9 +44,10 @@ class StoreOverview:
         """See Overview. The totals are of one moment; the rest is read right after them."""
         every = range(self._partitions)
         now, totals = self._read([("HGETALL", keys.totals(each)) for each in every])
-        _, (workers, leader, paused) = self._read(
+        _, (workers, front_ends, leader, paused) = self._read(
             [
                 ("ZRANGE", keys.WORKERS, 0, -1, "WITHSCORES"),
+                ("ZRANGE", keys.FRONT_ENDS, 0, -1, "WITHSCORES"),
                 ("HMGET", keys.SCHEDULER, "leader", "since", "until"),
                 ("HGET", keys.OPS, keys.PAUSED_FIELD),
             ]
@@ -55,17 +56,13 @@ class StoreOverview:
         owned = {each: owner.decode() for each, (owner, until) in zip(every, leases, strict=True)
                  if owner and int(until or 0) > now}  # fmt: skip
         shares = Counter(owned.values())
-        living = zip(workers[::2], workers[1::2], strict=True)
         name, since, until = leader
         leads = bool(name) and int(until or 0) > now
         return Status(
             at=now,
             partitions=self._partitions,
-            workers=[
-                WorkerShare(worker=worker.decode(), partitions=shares[worker.decode()])
-                for worker, till in living
-                if int(till) > now
-            ],
+            workers=[WorkerShare(worker=each, partitions=shares[each]) for each in _alive(workers, now)],
+            front_ends=_alive(front_ends, now),
             unowned=[each for each in every if each not in owned],
             lanes=[self._lane(lane, now) for lane in Lane],
             leader=Leader(name=name.decode(), since=int(since or 0)) if leads else Leader(),
@@ -199,6 +196,11 @@ def _line(account_id: str, fields: list[bytes | None]) -> AccountLine | None:
         version=account.version,
         status=account.status,
     )
+
+
+def _alive(scored: list[bytes], now: int) -> list[str]:
+    """Those whose time is not over yet."""
+    return [name.decode() for name, till in zip(scored[::2], scored[1::2], strict=True) if int(till) > now]
 
 
 def _sums(totals: list[list[bytes]]) -> Counter[str]:

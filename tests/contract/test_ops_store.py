@@ -173,17 +173,22 @@ def test_an_overview_tells_what_there_is(ground: Ground) -> None:
     desk = desk_on(backend)
     empty = desk.overview.status()
     assert (empty.workers, len(empty.unowned), empty.leader.name) == ([], PARTITIONS, "")
-    assert empty.problems == ["4 of 4 partitions have no owner", "no scheduler leads"]
+    assert empty.problems == [
+        "4 of 4 partitions have no owner",
+        "no front end takes commands",
+        "no scheduler leads",
+    ]
     carrier = Carrier(ground.backend(), "w1")
     carrier.carry_out((Deposit(account_id=ANNA, amount=50), "d"), (Withdraw(account_id=ANNA, amount=8), "w"))
     carrier.carry_out((CashOut(account_id=ANNA, table_id="t1", amount=5), "c"))
     put_letter(backend, RAW)
     backend.append([((2, Lane.INTERACTIVE), "x"), ((2, Lane.INTERACTIVE), "y"), ((3, Lane.BULK), "z")])
     backend.lead("leader", 60_000)
+    write(backend, ("ZADD", keys.FRONT_ENDS, 10**14, "f1"), ("ZADD", keys.FRONT_ENDS, 1, "gone"))
     StoreStops(backend).post([Stop(kind="Deposit", faults=3, of=9, error="e", worker="w1")])
     found = desk.overview.status()
     assert [(each.worker, each.partitions) for each in found.workers] == [("w1", PARTITIONS)]
-    assert (found.unowned, found.leader.name) == ([], "leader")
+    assert (found.unowned, found.front_ends, found.leader.name) == ([], ["f1"], "leader")
     assert [(each.lane, each.messages, each.oldest_partition) for each in found.lanes] == [
         ("interactive", 2, 2),
         ("bulk", 1, 3),

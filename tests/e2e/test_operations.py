@@ -185,6 +185,7 @@ def test_ops_see_how_the_service_is(service: RunningService) -> None:
     assert sum(each["partitions"] for each in found["workers"]) == found["partitions"] == 64
     assert (found["unowned"], found["stops"], found["supply"]["difference"]) == ([], [], 0)
     assert found["leader"]["name"]
+    assert len(found["frontEnds"]) == 2, "one speaks gRPC, the other HTTP"
     text = balance(service, "status").stdout
     assert "dead letters" in text
     assert "difference" in text

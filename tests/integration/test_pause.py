@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from app.domain.commands import FreezeAccount
+from app.queueing.bus import Bus
 from app.services.faults import Paused
 from app.storage import keys
 from app.storage.overview import StoreSwitches
-from tests.support.front_ends import ANNA, LONG_MS, front_end
+from tests.support.carrying import PARTITIONS
+from tests.support.front_ends import ANNA, LONG_MS, WatchedLog, front_end
 from tests.support.store import RealStore
 from tests.support.waiting import soon
 from tests.support.workers import a_worker
@@ -33,6 +35,41 @@ def test_a_front_end_that_begins_while_the_service_is_paused_takes_no_command(re
 
     with a_worker(real_store):
         asyncio.run(scenario())
+
+
+class SlowLog(WatchedLog):
+    """One that takes its time to say whether the service is paused."""
+
+    def __init__(self, store: RealStore) -> None:
+        super().__init__(store)
+        self.may_say = asyncio.Event()
+
+    async def heed_ops(self, front_end: str) -> bool:
+        await self.may_say.wait()
+        return await super().heed_ops(front_end)
+
+
+def test_a_front_end_is_not_open_before_it_knows_whether_the_service_is_paused(
+    real_store: RealStore,
+) -> None:
+    """That the store answers is not enough."""
+    StoreSwitches(real_store.backend()).pause("olga", "maintenance")
+
+    async def scenario() -> None:
+        log = SlowLog(real_store)
+        bus = Bus(log, partitions=PARTITIONS, max_waiting=10)
+        bus.start()
+        looked = asyncio.create_task(bus.looked())
+        await soon(lambda: bus.available)
+        await asyncio.sleep(0)
+        assert not looked.done()
+        log.may_say.set()
+        await looked
+        assert bus.paused
+        await bus.close()
+        await log.close()
+
+    asyncio.run(scenario())
 
 
 def test_what_was_taken_before_the_pause_is_carried_out(real_store: RealStore) -> None:

@@ -108,7 +108,7 @@ class TwinCommandLog:
     async def has_room(self) -> bool:
         return True
 
-    async def paused(self) -> bool:
+    async def heed_ops(self, front_end: str) -> bool:
         return False
 
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:

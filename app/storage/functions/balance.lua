@@ -33,6 +33,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
+  balance:front-ends                     zset    front-end ids by the time until which they are alive (ms)
   balance:scheduler                      hash    leader, epoch, since, until, slot|JOB, missed|JOB, sent|JOB|NNN
   balance:audit                          hash    what the audits of the whole store have seen: revision, state,
                                                  checked, lastFull, driftChips, oldestMessage, deadLetters,
