@@ -99,7 +99,7 @@ class Conservation:
         return True
 
     def _drift(self) -> int:
-        """The chips too many by the totals, but for what the last checks have shown to be wrong with these."""
+        """The chips too many by the totals, but for what the last checks have shown to be wrong."""
         sums, checked = self._sums(), self._checked()
         for partition in range(self._rules.partitions):
             for kept in self._book.read(partition):
