@@ -30,6 +30,21 @@ class Chain:
         except BrokenChain as broken:
             return self._altered(element, str(broken), where)
         place = self._next_seq(entry.seq)
+        if not (
+            entry.seq == place
+            and entry.account_id == self.account_id
+            and entry.previous_checksum == self.checksum
+            and entry.balance_before == self.balance
+            and entry.balance_before + entry.amount == entry.balance_after >= 0
+            and entry.entry_id == entry_id(self.account_id, place)
+        ) and (flaw := self._flaw(entry, place, where)):
+            return flaw
+        self.seq, self.checksum, self.balance = place, digest, entry.balance_after
+        self.entries += 1
+        return entry
+
+    def _flaw(self, entry: LedgerEntry, place: int, where: str) -> Finding | None:
+        """What is wrong with an entry that is what its checksum says."""
         wanted = entry_id(self.account_id, place)
         for what, expected, found in (
             (What.ENTRY_OUT_OF_PLACE, wanted, entry_id(entry.account_id, entry.seq)),
@@ -41,9 +56,7 @@ class Chain:
         ):
             if expected != found:
                 return self._finding(what, where, place, expected, found)
-        self.seq, self.checksum, self.balance = place, digest, entry.balance_after
-        self.entries += 1
-        return entry
+        return None
 
     def stand_on(self, seq: int, elements: list[bytes], where: str) -> Finding | None:
         """Begin behind entry `seq`, the last of these that are read at its place; what is wrong with it.

@@ -99,13 +99,14 @@ class Conservation:
         return True
 
     def _drift(self) -> int:
-        """The chips too many, as the totals have it, but for what is known to be wrong with those."""
-        sums = self._sums()
+        """The chips too many by the totals, but for what the last checks have shown to be wrong."""
+        sums, checked = self._sums(), self._checked()
         for partition in range(self._rules.partitions):
             for kept in self._book.read(partition):
                 finding = kept.finding
                 name = finding.where.rpartition(" ")[2]
-                if kept.is_open and finding.what is What.TOTAL_DIFFERS:
+                is_known = kept.is_open and kept.last_seen >= checked[partition]
+                if is_known and finding.what is What.TOTAL_DIFFERS:
                     sums[name] += (whole(str(finding.expected)) or 0) - (whole(str(finding.found)) or 0)
         return supply_of(sums, 0).difference
 
@@ -115,6 +116,13 @@ class Conservation:
         for totals in totals_of(self._store, self._rules.partitions):
             sums.update({name: whole(totals.get(name, "0")) or 0 for name in TOTALS})
         return sums
+
+    def _checked(self) -> list[int]:
+        """When each partition was checked last (ms)."""
+        plan = Plan()
+        for partition in range(self._rules.partitions):
+            plan.read("HGET", keys.audit(partition), "checked")
+        return [int(each or 0) for each in self._store.read(plan)[1]]
 
     def _deficits(self) -> int:
         plan = Plan()
