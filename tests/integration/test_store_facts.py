@@ -1,5 +1,8 @@
 """What the page reads from the store, on a real one: the same as the records say, at little cost."""
 
+from itertools import chain
+
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
 from app.domain.commands import Commit, Deposit, RecordContribution, Reserve, Withdraw
@@ -7,8 +10,11 @@ from app.domain.identifiers import partition_of
 from app.services.facts import StoreFacts
 from app.services.faults import StoreUnavailable
 from app.services.queue import Lane
+from app.services.stops import Stop
 from app.storage import keys
 from app.storage.facts import StoreLook
+from app.storage.overview import StoreSwitches
+from app.storage.stops import StoreStops
 from app.telemetry.store_page import StoreCollector
 from tests.support.books import PARTITIONS, Books
 from tests.support.scraping import Page
@@ -94,6 +100,37 @@ def test_what_waits_and_what_is_parked_shows(real_store: RealStore) -> None:
     assert told.value("balance_dead_letter_chips") == 40
     assert told.value("balance_partitions_unowned") == PARTITIONS
     assert told.value("balance_scheduler_leaders") == 0
+
+
+def test_what_audits_have_found_shows(real_store: RealStore) -> None:
+    """Findings of partitions and of the whole, and how long ago all was looked at; before that, for ever."""
+    backend = real_store.backend()
+    first = page(StoreCollector(Facts(real_store)))
+    assert first.value("balance_audit_full_age_seconds") == float("inf")
+    now = int(backend.call("TIME")[0]) * 1000
+    whole = {"findings": 1, "driftChips": 5, "checked": now - 20_000, "lastFull": now - 90_000}
+    backend.call("HSET", keys.AUDIT, *chain(*whole.items()))
+    for partition in range(PARTITIONS):
+        part = {"findings": partition, "chainBreaks": 1, "checked": now - 30_000, "lastFull": now - 60_000}
+        backend.call("HSET", keys.audit(partition), *chain(*part.items()))
+    told = page(StoreCollector(Facts(real_store)))
+    assert told.value("balance_audit_findings") == 1 + sum(range(PARTITIONS))
+    assert told.value("balance_audit_chain_breaks") == PARTITIONS
+    assert told.value("balance_audit_drift_chips") == 5
+    assert 30 <= told.value("balance_audit_check_age_seconds") < 60
+    assert 90 <= told.value("balance_audit_full_age_seconds") < 120
+
+
+def test_what_is_stopped_or_paused_shows(real_store: RealStore) -> None:
+    """Two workers that stop the same kind are one kind; a stop of a worker that is gone is none."""
+    backend = real_store.backend()
+    Books(backend, "one")
+    stop = Stop(kind="Deposit", faults=21, of=100, error="ZeroDivisionError", worker="one")
+    StoreStops(backend).post([stop, replace(stop, worker="gone", kind="Withdraw")])
+    told = page(StoreCollector(Facts(real_store)))
+    assert (told.value("balance_stopped_kinds"), told.value("balance_paused")) == (1, 0)
+    StoreSwitches(backend).pause("olga", "a test")
+    assert page(StoreCollector(Facts(real_store))).value("balance_paused") == 1
 
 
 def test_many_scrapes_are_one_look(real_store: RealStore) -> None:
