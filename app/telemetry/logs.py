@@ -4,6 +4,7 @@ Under `balance up` that is standard error: there standard output carries what th
 """
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 
@@ -64,9 +65,9 @@ def _hidden(event: EventDict, accounts: AccountPolicy) -> EventDict:
         return event
     if accounts != "plain":
         told = shown(account, accounts) or "(an account)"
+        found = re.compile(rf"(?<![A-Za-z0-9]){re.escape(account)}(?![A-Za-z0-9])")
         event = {
-            name: value.replace(account, told) if isinstance(value, str) else value
-            for name, value in event.items()
+            name: found.sub(told, value) if isinstance(value, str) else value for name, value in event.items()
         }
     if showing := shown(account, accounts):
         event["account"] = showing
