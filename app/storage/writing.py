@@ -56,13 +56,13 @@ class Writing:
             self.plan.write("SET", key, codec.encode(record))
         for refusal_key, refusal in changes.refusals.items():
             key = keys.refusal(*refusal_key)
-            if refusal_key in changes.freed:  # by a replay: what is compared is its dead letter
-                self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
-            elif refusal.answer.outcome is Outcome.DEAD_LETTERED:
+            freed = refusal_key in changes.freed  # by a replay: what is compared is its dead letter
+            if refusal.answer.outcome is Outcome.DEAD_LETTERED and not freed:
                 self.plan.write("SET", key, codec.encode(refusal))
-            else:
+                continue
+            if not freed:
                 self.plan.expect_absent(key)
-                self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
+            self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
         for (table_id, account_id), amount in changes.in_play.items():
             self._in_play(table_id, account_id, amount, changes.in_play_before.get((table_id, account_id)))
         for letter in changes.dead_letters:
