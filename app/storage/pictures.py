@@ -23,6 +23,10 @@ class Records(Protocol):
         """The texts at these keys, None where there is none; each of its own moment."""
         ...
 
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        """The elements of these lists from first to last index; each of its own moment."""
+        ...
+
     def scan(self, prefix: str) -> Iterator[list[str]]:
         """The names of all keys that begin with `prefix`, in pages; a name may come twice.
 

@@ -206,11 +206,11 @@ class References:
 
     def _check_origins(self, places: list[Place], broken: set[str]) -> None:
         found = [each for each in self._transactions(places) if each[1].account_id not in broken]
-        plan = Plan()
+        wanted = []
         for place, record in found:
             ledger = keys.ledger(place.partition, record.account_id, keys.segment_of(record.seq))
-            plan.read("LRANGE", ledger, *keys.places_of(record.seq))
-        for (place, record), elements in zip(found, self._records.read(plan)[1], strict=True):
+            wanted.append((ledger, *keys.places_of(record.seq)))
+        for (place, record), elements in zip(found, self._records.ranges(wanted), strict=True):
             if not _tells_of(elements, place.record_id, record.seq):
                 entry = _entry_among(elements, record.seq)
                 self._findings.add(check_origin(place.record_id, record, entry, place.name))

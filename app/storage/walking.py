@@ -111,21 +111,18 @@ class LedgerWalker:
     def _anchor(self, walks: list[Walk]) -> None:
         """Put each chain onto the entry before the first to be followed; before entry 1 there may be none."""
         behind = [walk for walk in walks if walk.since]
-        plan = Plan()
-        for walk in behind:
-            before = (walk.since or 0) - 1
-            plan.read("LRANGE", walk.ledger(keys.segment_of(before)), *keys.places_of(before))
-        for walk, elements in zip(behind, self._records.read(plan)[1], strict=True):
-            before = (walk.since or 0) - 1
-            where = walk.ledger(keys.segment_of(before))
-            walk.intact = not self._findings.add(walk.chain.stand_on(before, elements, where))
+        before = [(walk.since or 0) - 1 for walk in behind]
+        places = [
+            (walk.ledger(keys.segment_of(seq)), *keys.places_of(seq))
+            for walk, seq in zip(behind, before, strict=True)
+        ]
+        for walk, seq, elements in zip(behind, before, self._records.ranges(places), strict=True):
+            where = walk.ledger(keys.segment_of(seq))
+            walk.intact = not self._findings.add(walk.chain.stand_on(seq, elements, where))
 
     def _follow(self, walks: list[Walk]) -> list[Step]:
-        plan = Plan()
-        for walk in walks:
-            first, _ = keys.places_of(walk.chain.seq + 1)
-            plan.read("LRANGE", walk.ledger(walk.segment), first, -1)
-        _, replies = self._records.read(plan)
+        places = [(walk.ledger(walk.segment), keys.places_of(walk.chain.seq + 1)[0], -1) for walk in walks]
+        replies = self._records.ranges(places)
         return [(walk, self._follow_one(walk, found)) for walk, found in zip(walks, replies, strict=True)]
 
     def _follow_one(self, walk: Walk, elements: list[bytes]) -> list[LedgerEntry]:
@@ -177,8 +174,7 @@ class LedgerWalker:
                 self._findings.add(check_transaction(entry, record, name))
 
     def _check_indexes(self, followed: list[Step]) -> None:
-        plan = Plan()
-        wanted = []
+        wanted, places = [], []
         for walk, entries in followed:
             seqs: dict[TransactionType, list[int]] = defaultdict(list)
             for entry in entries:
@@ -189,10 +185,10 @@ class LedgerWalker:
                 walk.places.update({kind: walk.lengths[kind] - len(found) for kind, found in seqs.items()})
             for kind, expected in seqs.items():
                 first = walk.places[kind]
-                plan.read("LRANGE", walk.index(kind), first, first + len(expected) - 1)
+                places.append((walk.index(kind), first, first + len(expected) - 1))
                 walk.places[kind] += len(expected)
                 wanted.append((walk, kind, expected))
-        for (walk, kind, expected), found in zip(wanted, self._records.read(plan)[1], strict=True):
+        for (walk, kind, expected), found in zip(wanted, self._records.ranges(places), strict=True):
             where = walk.index(kind)
             self._findings.add(check_index(walk.account.account_id, expected, [*map(whole, found)], where))
 

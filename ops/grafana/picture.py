@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from html import escape
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ class Prometheus:
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the address is the user's own
             result = json.load(answer)["data"]["result"]
         for series in result:
-            points = [(float(at), float(value)) for at, value in series["values"] if value != "NaN"]
+            points = [(float(at), float(value)) for at, value in series["values"] if isfinite(float(value))]
             if points:
                 yield Line(_named(legend, series["metric"]), points)
 
@@ -73,7 +74,7 @@ def shown(value: float, unit: str) -> str:
     for size, letter in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
         if abs(value) >= size:
             return f"{value / (size if letter != 'k' else 1000):.3g}{letter}"
-    return f"{value:,.0f}" if unit == CHIPS else f"{value:.3g}"
+    return f"{value:,.0f}" if unit == CHIPS and abs(value) > 1 else f"{value:.3g}"
 
 
 def draw(source: Prometheus) -> str:

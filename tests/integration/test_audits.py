@@ -181,6 +181,47 @@ def test_a_frozen_account_takes_no_command_and_its_worker_learns_of_it(real_stor
     assert answer.ok
 
 
+def test_freezing_overwrites_no_change(real_store: RealStore) -> None:
+    """
+    Given an auditor that is about to freeze an account
+    If a command changes that account just then
+    Expect both: the change, and the account frozen on top of it.
+    """
+    books, line = Books(real_store.backend()), Slow(real_store.url)
+    write_half(books, NAMES)
+    write_half(books, NAMES)
+    victim = Victim(line.call, "victim")
+    victim.put(2, b"f" * 64 + victim.element(2)[64:])
+    balance, revision = map(int, line.call("HMGET", victim.account, "balance", "revision"))
+    line.before_commit = lambda: books.do(Deposit(account_id="victim", amount=7))
+    Auditing(line).audit(victim.partition)
+    after = line.call("HMGET", victim.account, "balance", "revision", "status")
+    assert after == [b"%d" % (balance + 7), b"%d" % (revision + 2), b"FROZEN"]
+    line.close()
+
+
+def test_who_is_freed_while_an_audit_runs_is_not_frozen_by_it(real_store: RealStore) -> None:
+    """
+    Given a frozen account, which somebody frees between an auditor's reading and its writing
+    Expect it free; the next one that reads it sees for itself.
+    """
+    books, line = Books(real_store.backend()), Slow(real_store.url)
+    auditing = Auditing(line, hasty=True)
+    auditing.audit()
+    write_half(books, NAMES)
+    write_half(books, NAMES)
+    victim = Victim(line.call, "victim")
+    changed_amount(victim)
+    line.call("HSET", victim.account, "status", "FROZEN")
+    line.before_commit = lambda: free(line.call, "victim")
+    auditing.audit(victim.partition)
+    assert len(auditing.open()) == 1
+    assert frozen(line.call, NAMES) == set()
+    Auditing(line).audit()
+    assert frozen(line.call, NAMES) == {"victim"}
+    line.close()
+
+
 def test_auditing_twice_changes_nothing(real_store: RealStore) -> None:
     """A finding that is met again is seen again: no second one, no second freezing."""
     books, call = Books(real_store.backend()), real_store.backend().call
@@ -225,7 +266,7 @@ class Slow(ValkeyBackend):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.before_commit: Callable[[], None] = lambda: None
+        self.before_commit: Callable[[], object] = lambda: None
 
     def commit(self, plan: Plan) -> list[int]:
         happens, self.before_commit = self.before_commit, lambda: None

@@ -11,7 +11,7 @@ from app.services.queue import CommandLog, Entry, Stream
 from app.storage import keys
 from app.storage.backend import Backend, Reply
 from app.storage.backends.memory import MemoryBackend, MemoryServer
-from app.storage.backends.memory_values import entry_key, value_at
+from app.storage.backends.memory_values import entry_key, read_value, value_at
 from app.storage.backends.valkey import ValkeyBackend, parse_entries
 from app.storage.backends.valkey_async import AsyncCommandLog
 from app.storage.pictures import Records
@@ -122,6 +122,9 @@ class TwinRecords(MemoryBackend):
 
     def many(self, names: list[str]) -> list[bytes | None]:
         return [self.server.value(name) for name in names]
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        return [read_value(self.server, "LRANGE", name, list(places)) for name, *places in wanted]
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
         yield [name for name in self.server.data if name.startswith(prefix)]

@@ -10,7 +10,7 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from app.services.faults import StoreUnavailable
+from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
 from app.services.schedule import Slot, Task
 from app.storage import keys, library
@@ -122,6 +122,16 @@ class ValkeyBackend:
         """The texts at these keys, None where there is none; each of its own moment."""
         pages = (names[first : first + SCAN_COUNT] for first in range(0, len(names), SCAN_COUNT))
         return [text for page in pages for text in self.call("MGET", *page)]
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        """The elements of these lists from first to last index; each of its own moment."""
+        commands = [("LRANGE", *each) for each in wanted]
+        try:
+            return self._exchange(self._connection.pack_commands(commands), len(commands)) if commands else []
+        except StoreUnavailable as away:
+            if "WRONGTYPE" in str(away):
+                raise StoreRefused(str(away)) from away
+            raise
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
         """The names of all keys that begin with `prefix`, in pages; a name may come twice.
