@@ -41,6 +41,9 @@ local TYPE_OF = {
   EXPIRE = 'any',
 }
 
+-- Arguments of one write: Lua can hand on some 8,000 values, and would fail in the middle of a commit.
+local MOST_ARGUMENTS = 4096
+
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -81,6 +84,9 @@ local function fault_of(keys, write, types)
   local wanted = TYPE_OF[command]
   if not wanted or not key then
     return 'write ' .. tostring(command)
+  end
+  if #write - 2 > MOST_ARGUMENTS then
+    return 'arguments for ' .. key .. ': ' .. #write - 2
   end
   if command == 'HINCRBY' or command == 'HCOUNT' then
     local counter = redis.call('HGET', key, write[3]) or '0'
