@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from app.domain.identifiers import partition_of
 from app.domain.reservations import available
@@ -66,9 +67,13 @@ class StoreQueries:
         await self._connection.close()
 
     async def _writable(self) -> bool:
-        info = (await self._connection.call("INFO", "persistence")).decode()
-        replication = (await self._connection.call("INFO", "replication")).decode()
-        return "aof_last_write_status:ok" in info and "role:master" in replication
+        """Whether the store would take a command now: asked by appending to a queue that there is not.
+
+        It refuses writes for many reasons: disk, memory, too few replicas, being a replica itself.
+        """
+        nowhere = keys.queue(self._partitions, "none")
+        (reply,) = await self._connection.exchange([("XADD", nowhere, "NOMKSTREAM", "*", "m", "")])
+        return not isinstance(reply, ResponseError)
 
     async def _read_all(self) -> None:
         while self._asked:

@@ -10,7 +10,7 @@ import pytest
 from app.domain.commands import Deposit, Reserve
 from app.domain.policy import Policy
 from app.services.faults import Unavailable
-from app.services.queries import BalanceView
+from app.services.queries import BalanceView, Health
 from app.storage import queries
 from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.queries import StoreQueries
@@ -49,6 +49,35 @@ def test_a_hold_past_its_time_takes_nothing_from_what_is_available(real_store: R
     after = asyncio.run(asyncio.wait_for(scenario(), timeout=5))
     assert (after.balance, after.available_balance) == (10, 5), "the long hold still counts"
     assert after.reserved == 8, "nobody has swept"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("maxmemory", "1mb"), ("min-replicas-to-write", "1")], ids=["full", "alone"]
+)
+def test_a_store_that_takes_no_writes_is_not_ready(real_store: RealStore, setting: str, value: str) -> None:
+    """
+    Given owners for all partitions, and a store that refuses writes for whatever reason
+    Expect it to be seen, by a write that changes nothing.
+    """
+    backend = real_store.backend()
+    Carrier(backend)
+    before = backend.call("CONFIG", "GET", setting)[1]
+    names = sorted(backend.call("KEYS", "*"))
+
+    async def health() -> Health:
+        async with reader(real_store) as found:
+            return await found.health()
+
+    assert asyncio.run(health()).ready
+    backend.call("CONFIG", "SET", setting, value)
+    try:
+        found = asyncio.run(health())
+    finally:
+        backend.call("CONFIG", "SET", setting, before)
+    assert (found.store, found.writable, found.ready) == (True, False, False)
+    assert found.reason == "store takes no writes"
+    assert asyncio.run(health()).ready
+    assert sorted(backend.call("KEYS", "*")) == names
 
 
 def test_a_last_known_balance_says_so_and_is_not_known_for_ever(
