@@ -12,6 +12,7 @@ from app.domain.outcomes import Answer
 from app.queueing import limits
 from app.services.faults import DeadlinePassed, Unavailable
 from app.storage import keys
+from app.storage.backends.valkey_async import AsyncCommandLog
 from tests.support.carrying import id_in
 from tests.support.front_ends import FrontEnd, front_end
 from tests.support.store import RealStore
@@ -130,6 +131,30 @@ def test_an_answer_that_cannot_be_read_does_not_deafen_the_front_end(
 
 
 # The end
+
+
+def test_answers_are_heard_though_the_stores_clock_was_set_back(real_store: RealStore) -> None:
+    """
+    Given a front end that has read an answer of a time to come, in a stream that was forgotten since
+    If its answers are at the present time again, and so before what it has read
+    Expect it to hear them all the same, however they come.
+    """
+
+    async def scenario() -> None:
+        log, backend = AsyncCommandLog(real_store.url, lambda seen: seen), real_store.backend()
+        key = keys.results("front")
+        backend.call("XADD", key, "99999999999999-0", "a", "ahead")
+        (ahead,) = await log.results("front", "0-0", 10)
+        assert await log.results("front", ahead.entry_id, 10) == [], "the same one is not read twice"
+        backend.call("DEL", key)
+        assert await log.results("front", ahead.entry_id, 10) == []
+        backend.call("XADD", key, "*", "a", "now")
+        (now,) = await log.results("front", ahead.entry_id, 10)
+        assert now.payload == b"now"
+        assert await log.results("front", now.entry_id, 10) == []
+        await log.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_front_end_that_stops_tells_those_who_wait(real_store: RealStore) -> None:

@@ -143,7 +143,10 @@ class AsyncCommandLog:
         try:
             await self._ensure_fit()
             block = ("BLOCK", block_ms) if block_ms else ()
-            reply = await self._listening.call("XREAD", *block, "STREAMS", keys.results(front_end), cursor)
+            stream = keys.results(front_end)
+            reply = await self._listening.call("XREAD", *block, "STREAMS", stream, cursor)
+            if not reply and block_ms and await self._is_ahead(stream, cursor):
+                reply = await self._listening.call("XREAD", "STREAMS", stream, "0-0")
         except BaseException:
             self._fit = False
             self._appending.suspect()
@@ -164,6 +167,11 @@ class AsyncCommandLog:
         await self._appending.close()
         await self._listening.close()
 
+    async def _is_ahead(self, stream: str, cursor: str) -> bool:
+        """Whether the whole stream is before the cursor: forgotten, and begun anew by a clock set back."""
+        newest = await self._listening.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        return bool(newest) and _place(newest[0][0].decode()) < _place(cursor)
+
     async def _ensure_fit(self) -> None:
         if self._fit:
             return
@@ -173,3 +181,9 @@ class AsyncCommandLog:
             raise StoreUnavailable(f"ALARM {unfit}") from unfit
         self._seen_commits = max(self._seen_commits, commits)
         self._fit = True
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    """A stream id as it sorts."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
