@@ -130,6 +130,37 @@ def test_an_answer_that_cannot_be_read_does_not_deafen_the_front_end(
     asyncio.run(scenario())
 
 
+def test_an_answer_that_cannot_be_read_keeps_nobody_else_from_theirs(real_store: RealStore) -> None:
+    """
+    Given one entry that answers two messages, as a busy worker's does
+    If one of its answers is of a later release, and a message has too few
+    Expect all others of the entry to be heard.
+    """
+
+    async def scenario() -> None:
+        async with front_end(real_store) as front:
+            first = front.deposit("first")
+            await soon(lambda: len(front.log.sizes) == 1)
+            later, third = front.deposit("of a later release", timeout_ms=3_000), front.deposit("third")
+            elsewhere = front.deposit("elsewhere", id_in(2))
+            await soon(lambda: sum(front.log.sizes) == 4)
+            sent = [msgspec.json.decode(text) for each in front.log.rounds for _, text in each]
+            answers = [
+                (message["message_id"], [{"outcome": "NEW"}, {"balance": 3}][-len(message["args"][0]) :])
+                for message in sent
+            ]
+            answers[0] = (sent[0]["message_id"], [])
+            reply_to = sent[0]["args"][0][0]["replyTo"]
+            text = msgspec.json.encode(answers)
+            real_store.backend().call("XADD", keys.results(reply_to), "*", "a", text)
+            assert [answer.balance for answer in await asyncio.gather(third, elsewhere)] == [3, 3]
+            assert not later.done()
+            for call in (first, later):
+                call.cancel()
+
+    asyncio.run(scenario())
+
+
 # The end
 
 
