@@ -108,6 +108,14 @@ local function fault_of(keys, write, types)
   return nil
 end
 
+-- Whether the user who calls may make this write: without that right it would fail in the middle of a commit.
+local function may_write(command, key)
+  if command == 'HCOUNT' then
+    return redis.acl_check_cmd('HINCRBY', key) and redis.acl_check_cmd('HDEL', key)
+  end
+  return redis.acl_check_cmd(command, key)
+end
+
 local function apply(key, write)
   if write[1] ~= 'HCOUNT' then
     return redis.call(write[1], key, unpack(write, 3))
@@ -134,6 +142,9 @@ local function commit(keys, args)
     local fault = fault_of(keys, write, types)
     if fault then
       return redis.error_reply('REFUSED ' .. fault)
+    end
+    if not may_write(write[1], keys[write[2]]) then
+      return redis.error_reply('NOPERM this user may not ' .. write[1] .. ' ' .. keys[write[2]])
     end
   end
   local last
