@@ -145,7 +145,7 @@ class AsyncCommandLog:
             block = ("BLOCK", block_ms) if block_ms else ()
             stream = keys.results(front_end)
             reply = await self._listening.call("XREAD", *block, "STREAMS", stream, cursor)
-            if not reply and block_ms and await self._is_ahead(stream, cursor):
+            if not reply and block_ms and await self._is_forgotten(stream, cursor):
                 reply = await self._listening.call("XREAD", "STREAMS", stream, "0-0")
         except BaseException:
             self._fit = False
@@ -167,10 +167,9 @@ class AsyncCommandLog:
         await self._appending.close()
         await self._listening.close()
 
-    async def _is_ahead(self, stream: str, cursor: str) -> bool:
-        """Whether the whole stream is before the cursor: forgotten, and begun anew by a clock set back."""
-        newest = await self._listening.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
-        return bool(newest) and _place(newest[0][0].decode()) < _place(cursor)
+    async def _is_forgotten(self, stream: str, cursor: str) -> bool:
+        """Whether the last entry read is gone, and so the stream: a new one may be of a time before it."""
+        return not await self._listening.call("XRANGE", stream, cursor, cursor)
 
     async def _ensure_fit(self) -> None:
         if self._fit:
@@ -181,9 +180,3 @@ class AsyncCommandLog:
             raise StoreUnavailable(f"ALARM {unfit}") from unfit
         self._seen_commits = max(self._seen_commits, commits)
         self._fit = True
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    """A stream id as it sorts."""
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)
