@@ -10,14 +10,20 @@ from functools import partial
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
 from app.domain.rake import RakeRule
+from app.queueing.audit_broker import AuditBroker
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.queueing.limits import BACKOFF_LAST_SECONDS
+from app.services.audits import Audits
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
 from app.services.schedule import Schedule
 from app.services.submission import FrontEnd
 from app.storage import fitness
+from app.storage.audits.queue import StreamsAuditQueue
+from app.storage.audits.retention import Kept
+from app.storage.audits.state import Rules
+from app.storage.audits.tasks import StoreAudits
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.history import StoreHistory
@@ -35,6 +41,14 @@ class WorkerParts:
 
     broker: StreamsBroker
     execution: Execution
+
+
+@dataclass(slots=True, frozen=True)
+class AuditorParts:
+    """What an auditor process runs: Dramatiq on the queue of audits, and what carries them out."""
+
+    broker: AuditBroker
+    audits: Audits
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,6 +123,19 @@ def make_worker(settings: Settings) -> WorkerParts:
     )
     store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
     return WorkerParts(broker, Execution(store, policy(settings)))
+
+
+def make_auditor(settings: Settings) -> AuditorParts:
+    """The parts of one auditor process. Connects when the work begins."""
+    url = store_url(settings)
+    backend = ValkeyBackend(url)
+    rules = Rules(settings.partitions, settings.full_verification_period_ms, settings.stuck_pot_ms)
+    kept = Kept(settings.event_feed_length, settings.event_reader_timeout_ms)
+    broker = AuditBroker(
+        lambda: StreamsAuditQueue(ValkeyBackend(url)),
+        check_store=lambda: _keep_counting(backend, settings),
+    )
+    return AuditorParts(broker, StoreAudits(backend, rules, kept))
 
 
 def make_scheduler(settings: Settings) -> SchedulerParts:

@@ -224,6 +224,7 @@ async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:
             await supervisor.start(_child(site, _STORE, site.store.command()))
             await site.store.wait_until_ready(alive=lambda: supervisor.restarts(_STORE) == 0)
         await supervisor.start(*_workers(site))
+        await supervisor.start(_child(site, "auditor", _python("workers.auditor")))
         await supervisor.start(_child(site, "scheduler", _python("scheduler.main")))
         await supervisor.start(*_front_ends(site))
         await _until_ready(site.settings)

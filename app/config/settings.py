@@ -70,6 +70,10 @@ class Settings:
     reservation_timeout_ms: Annotated[int, readers.number(1, DAY_MS)] = 30_000
     reservation_expiry_interval_ms: Milliseconds = 5_000
     ledger_verification_interval_ms: Milliseconds = 60_000
+    full_verification_period_ms: Milliseconds = DAY_MS
+    stuck_pot_ms: Milliseconds = 3_600_000
+    event_feed_length: Annotated[int, readers.number(1, 10**9)] = 100_000
+    event_reader_timeout_ms: Milliseconds = 7 * DAY_MS
     idempotency_ttl_ms: Milliseconds = DAY_MS
     table_bank: Literal["observe", "enforce"] = "observe"
     rake_basis_points: Annotated[int, readers.number(0, 10_000)] = 500

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ops.bench.audits import print_audits
 from ops.bench.measuring import Found, measure
 from ops.bench.overload import print_overload
 from ops.bench.report import print_report
@@ -9,7 +10,8 @@ from ops.bench.scenarios import PARTS
 from ops.bench.servers import service
 
 OVERLOAD = "overload"
-NAMES = [*(part.name for part in PARTS), OVERLOAD]
+AUDITS = "audits"
+NAMES = [*(part.name for part in PARTS), OVERLOAD, AUDITS]
 
 
 def parts_of(text: str) -> list[str]:
@@ -30,6 +32,8 @@ def main() -> None:
     if OVERLOAD in arguments.only:
         with service() as place:
             print_overload(place.grpc, place.parent, arguments.seconds)
+    if AUDITS in arguments.only:
+        print_audits()
     parts = [part for part in PARTS if part.name in arguments.only]
     found: Found = {}
     try:

@@ -10,7 +10,7 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from app.services.faults import StoreUnavailable
+from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
 from app.services.schedule import Slot, Task
 from app.storage import keys, library
@@ -94,7 +94,7 @@ class ValkeyBackend:
 
     def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
         """See Backend."""
-        names = [keys.SCHEDULER, *(keys.queue(*task.stream) for task in tasks)]
+        names = [keys.SCHEDULER, *(keys.task_queue(task.stream) for task in tasks)]
         packed = _pack([(index, *task[1:]) for index, task in enumerate(tasks, 2)])
         queued = self.call("FCALL", library.DISPATCH, len(names), *names, epoch, *slot, packed)
         return [index - 1 for index in queued] if isinstance(queued, list) else None
@@ -118,6 +118,21 @@ class ValkeyBackend:
         """Send one command and read its reply."""
         return self._exchange(self._connection.pack_command(*command), 1)[0]
 
+    def many(self, names: list[str]) -> list[bytes | None]:
+        """The texts at these keys, None where there is none; each of its own moment."""
+        pages = (names[first : first + SCAN_COUNT] for first in range(0, len(names), SCAN_COUNT))
+        return [text for page in pages for text in self.call("MGET", *page)]
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        """The elements of these lists from first to last index; each of its own moment."""
+        commands = [("LRANGE", *each) for each in wanted]
+        try:
+            return self._exchange(self._connection.pack_commands(commands), len(commands)) if commands else []
+        except StoreUnavailable as away:
+            if "WRONGTYPE" in str(away):
+                raise StoreRefused(str(away)) from away
+            raise
+
     def scan(self, prefix: str) -> Iterator[list[str]]:
         """The names of all keys that begin with `prefix`, in pages; a name may come twice.
 
@@ -128,6 +143,24 @@ class ValkeyBackend:
             cursor, names = self.call("SCAN", cursor or b"0", "MATCH", f"{prefix}*", "COUNT", SCAN_COUNT)
             if names:
                 yield [name.decode(errors="replace") for name in names]
+
+    def page(self, cursor: str) -> tuple[str, list[str]]:
+        """Some names of keys, and where to go on; it begins with "0", and is "0" again at the end."""
+        following, names = self.call("SCAN", cursor, "COUNT", SCAN_COUNT)
+        return following.decode(), [name.decode(errors="replace") for name in names]
+
+    def members(self, name: str) -> list[str]:
+        """The members of a set, those that are there all the time at least; a long one is read in pages."""
+        cursor, found = None, set()
+        while cursor != b"0":
+            cursor, page = self.call("SSCAN", name, cursor or b"0", "COUNT", SCAN_COUNT)
+            found.update(page)
+        return sorted(member.decode(errors="replace") for member in found)
+
+    def size(self) -> int:
+        """How many keys there are."""
+        count: int = self.call("DBSIZE")
+        return count
 
     def close(self) -> None:
         """See Backend."""
