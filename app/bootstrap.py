@@ -75,6 +75,8 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
             partitions=settings.partitions,
             allow_weak=settings.allow_weak_durability,
             seen_commits=seen_commits,
+            allow_lost=settings.allow_lost_commits,
+            wait_replicas=settings.wait_replicas,
         )
     finally:
         backend.close()
@@ -129,7 +131,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check)
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas)
     queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
@@ -148,4 +150,6 @@ async def open_front_end(settings: Settings) -> FrontEnd:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    backend.commits = check_store(settings, backend.commits)
+    # Where answers wait for replicas, commits that nobody was told of may go with a primary: front ends count.
+    seen = 0 if settings.wait_replicas else backend.commits
+    backend.commits = check_store(settings, seen)

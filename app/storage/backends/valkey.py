@@ -15,7 +15,8 @@ from app.services.queue import Entry, Lease, Stream
 from app.services.schedule import Slot, Task
 from app.storage import keys, library
 from app.storage.backend import Reply
-from app.storage.backends.errors import translate
+from app.storage.backends.errors import is_no_primary, translate
+from app.storage.backends.primary import Primary, require_primary
 from app.storage.plan import Plan
 
 SOCKET_TIMEOUT_SECONDS = 5.0
@@ -37,7 +38,8 @@ class ValkeyBackend:
 
     def __init__(self, url: str) -> None:
         self.commits = 0
-        self._connection = _make_connection(url)
+        self._primary = Primary(url, connection_options())
+        self._connection: Any = _make_connection(self._primary.url)
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """See Backend."""
@@ -136,6 +138,7 @@ class ValkeyBackend:
     def _exchange(self, packed: Any, replies: int) -> list[Reply]:
         connection = self._connection
         try:
+            self._connect()
             if connection.can_read():
                 raise ConnectionError(OUT_OF_STEP)
             connection.send_packed_command(packed)
@@ -145,10 +148,21 @@ class ValkeyBackend:
             raise translate(error) from error
         for answer in answers:
             if isinstance(answer, Exception):
+                if is_no_primary(answer):
+                    connection.disconnect()
                 fault = translate(answer)
                 # Of several commands, what became of the others is for the caller to find out.
                 raise (fault if replies == 1 else StoreUnavailable(str(fault))) from answer
         return answers
+
+    def _connect(self) -> None:
+        connection = self._connection
+        if connection.is_connected or not self._primary.moves:
+            return  # it connects by itself
+        connection.host, connection.port = self._primary.locate()
+        connection.connect()
+        connection.send_command("ROLE")
+        require_primary(connection.read_response())
 
     def _read_one(self) -> Reply:
         try:

@@ -15,7 +15,8 @@ from app.services.faults import StoreUnavailable, StoreUnfit, Unavailable
 from app.services.queue import Entry, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
-from app.storage.backends.errors import translate
+from app.storage.backends.errors import is_no_primary, translate
+from app.storage.backends.primary import Primary, require_primary
 from app.storage.backends.valkey import (
     OUT_OF_STEP,
     SOCKET_TIMEOUT_SECONDS,
@@ -24,6 +25,7 @@ from app.storage.backends.valkey import (
     parse_entries,
 )
 from app.storage.plan import Plan
+from app.storage.writing import RESULTS_KEPT_SECONDS
 
 ADMISSION_MEMORY_SHARE = 80
 """Per cent of the store's memory limit beyond which no new command is queued (HAZARDS 1)."""
@@ -32,6 +34,9 @@ APPEND_SECONDS = 2.0
 """A store that has not taken messages by then hangs: whether it will take them is not known."""
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
+
+REPLICAS_MS = 1_000
+"""Replicas that do not have an answer on disk by then are away: answers wait, new commands are refused."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -47,8 +52,10 @@ class AsyncConnection:
     """One connection; calls take turns. An exchange that fails, or takes too long, closes it."""
 
     def __init__(self, url: str, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS) -> None:
+        self._primary = Primary(url, connection_options())
         options = connection_options() | {"retry": Retry(NoBackoff(), 0), "socket_timeout": timeout_seconds}
-        self._connection: AbstractConnection = ConnectionPool.from_url(url, **options).make_connection()
+        pool = ConnectionPool.from_url(self._primary.url, **options)
+        self._connection: AbstractConnection = pool.make_connection()
         self._turn = asyncio.Lock()
         self._suspect = False
 
@@ -63,21 +70,26 @@ class AsyncConnection:
                 if self._suspect:
                     await connection.disconnect(nowait=True)
                     self._suspect = False
-                await connection.connect()
+                await self._connect()
                 if await connection.can_read():
                     raise ConnectionError(OUT_OF_STEP)
-            except Exception as error:
+            except BaseException as error:
                 await connection.disconnect(nowait=True)
-                raise Unavailable(str(error)) from error
+                if isinstance(error, Exception):
+                    raise Unavailable(str(error)) from error
+                raise
             try:
                 await connection.send_packed_command(connection.pack_commands(commands))
                 _heed_cancellation()
-                return [await self._read_one() for _ in commands]
+                replies = [await self._read_one() for _ in commands]
             except BaseException as error:
                 await connection.disconnect(nowait=True)
                 if isinstance(error, Exception):
                     raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
                 raise
+            if any(isinstance(reply, ResponseError) and is_no_primary(reply) for reply in replies):
+                await connection.disconnect(nowait=True)
+            return replies
 
     async def call(self, *command: Any) -> Reply:
         """One command's reply. Raises StoreUnavailable or StoreRefused."""
@@ -111,6 +123,16 @@ class AsyncConnection:
         """Close the connection."""
         await self._connection.disconnect()
 
+    async def _connect(self) -> None:
+        connection: Any = self._connection
+        if connection.is_connected or not self._primary.moves:
+            await connection.connect()
+            return
+        connection.host, connection.port = await asyncio.to_thread(self._primary.locate)
+        await connection.connect()
+        await connection.send_command("ROLE")
+        require_primary(await connection.read_response())
+
     async def _read_one(self) -> Reply:
         try:
             return await self._connection.read_response()
@@ -122,13 +144,16 @@ class AsyncCommandLog:
     """Implements `app.services.queue.CommandLog`.
 
     `check_store` is run, in a thread, before the first answer is waited for and again after every loss of the
-    connection: it takes the highest commit counter seen so far and gives the present one.
+    connection: it takes the highest commit counter seen so far and gives the present one. An answer is given
+    out once its commit is on the disks of so many replicas as `wait_replicas` says, and a commit counts as
+    seen by then: what a primary has alone may be lost with it, and nobody was told.
     """
 
-    def __init__(self, url: str, check_store: Callable[[int], int]) -> None:
+    def __init__(self, url: str, check_store: Callable[[int], int], wait_replicas: int = 0) -> None:
         self._appending = AsyncConnection(url, APPEND_SECONDS)
         self._listening = AsyncConnection(url, LISTEN_SECONDS)
         self._check_store = check_store
+        self._wait_replicas = wait_replicas
         self._fit = False
         self._seen_commits = 0
 
@@ -144,17 +169,42 @@ class AsyncCommandLog:
             await self._ensure_fit()
             block = ("BLOCK", block_ms) if block_ms else ()
             reply = await self._listening.call("XREAD", *block, "STREAMS", keys.results(front_end), cursor)
+            if reply and self._wait_replicas:
+                await self._wait_for_replicas(front_end)
         except BaseException:
             self._fit = False
+            self._listening.suspect()
             self._appending.suspect()
             raise
         return parse_entries(reply[0][1]) if reply else []
+
+    async def _wait_for_replicas(self, front_end: str) -> None:
+        """Return when what was just read is on the replicas' disks; raises StoreUnavailable when it is not.
+
+        The server waits for the last write of a connection. So the answers are given some more time, on the
+        very connection that has read them: that write comes after their commit, in the same server's log.
+        What fails here is read again from the primary of that moment, if it is there.
+        """
+        seen, written, counts = await self._listening.exchange(
+            [
+                ("HGET", keys.META, "commits"),
+                ("EXPIRE", keys.results(front_end), RESULTS_KEPT_SECONDS),
+                ("WAITAOF", 0, self._wait_replicas, REPLICAS_MS),
+            ]
+        )
+        for reply in (seen, written, counts):
+            if isinstance(reply, ResponseError):
+                raise translate(reply) from reply
+        if not written or counts[1] < self._wait_replicas:
+            raise StoreUnavailable(f"on {counts[1]} of {self._wait_replicas} replicas' disks")
+        self._seen_commits = max(self._seen_commits, int(seen))
 
     async def has_room(self) -> bool:
         """See CommandLog."""
         memory = await self._appending.call("INFO", "memory")
         commits = await self._appending.call("HGET", keys.META, "commits")
-        self._seen_commits = max(self._seen_commits, int(commits or 0))
+        if not self._wait_replicas:
+            self._seen_commits = max(self._seen_commits, int(commits or 0))
         info = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
         used, limit = int(info["used_memory"]), int(info["maxmemory"])
         return limit == 0 or used * 100 < limit * ADMISSION_MEMORY_SHARE
@@ -171,5 +221,6 @@ class AsyncCommandLog:
             commits = await asyncio.to_thread(self._check_store, self._seen_commits)
         except StoreUnfit as unfit:
             raise StoreUnavailable(f"ALARM {unfit}") from unfit
-        self._seen_commits = max(self._seen_commits, commits)
+        if commits < self._seen_commits or not self._wait_replicas:
+            self._seen_commits = commits
         self._fit = True
