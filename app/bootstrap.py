@@ -150,6 +150,6 @@ async def open_front_end(settings: Settings) -> FrontEnd:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    # Where answers wait for replicas, commits that nobody was told of may go with a primary: front ends count.
+    # Where answers wait for replicas, a primary may take commits with it that nobody was told of.
     seen = 0 if settings.wait_replicas else backend.commits
     backend.commits = check_store(settings, seen)

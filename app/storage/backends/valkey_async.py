@@ -35,8 +35,9 @@ APPEND_SECONDS = 2.0
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
 
-REPLICAS_MS = 1_000
-"""Replicas that do not have an answer on disk by then are away: answers wait, new commands are refused."""
+REPLICAS_FIRST_MS = 2
+REPLICAS_LAST_MS = 512
+"""How long replicas are waited for, twice as long each time: 1 s in all. Then they are away."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -59,10 +60,11 @@ class AsyncConnection:
         self._turn = asyncio.Lock()
         self._suspect = False
 
-    async def exchange(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
+    async def exchange(self, commands: list[tuple[Any, ...]], *, carry_on: bool = False) -> list[Reply]:
         """The replies, in order; a ResponseError stands where the server refused a command.
 
-        Raises Unavailable when nothing was sent, StoreUnavailable when what became of it is not known.
+        With `carry_on` it must be the very connection of the last exchange, so the very server too. Raises
+        Unavailable when nothing was sent, StoreUnavailable when what became of it is not known.
         """
         async with self._turn:
             connection = self._connection
@@ -70,6 +72,8 @@ class AsyncConnection:
                 if self._suspect:
                     await connection.disconnect(nowait=True)
                     self._suspect = False
+                if carry_on and not connection.is_connected:
+                    raise ConnectionError("the connection was lost")
                 await self._connect()
                 if await connection.can_read():
                     raise ConnectionError(OUT_OF_STEP)
@@ -185,19 +189,27 @@ class AsyncCommandLog:
         very connection that has read them: that write comes after their commit, in the same server's log.
         What fails here is read again from the primary of that moment, if it is there.
         """
-        seen, written, counts = await self._listening.exchange(
-            [
-                ("HGET", keys.META, "commits"),
-                ("EXPIRE", keys.results(front_end), RESULTS_KEPT_SECONDS),
-                ("WAITAOF", 0, self._wait_replicas, REPLICAS_MS),
-            ]
-        )
-        for reply in (seen, written, counts):
+        kept = ("EXPIRE", keys.results(front_end), RESULTS_KEPT_SECONDS)
+        commits, written = await self._prove([("HGET", keys.META, "commits"), kept])
+        if not written:
+            raise StoreUnavailable("the answers are gone")
+        # A replica tells what is on its disk when it is asked, and may be asked before it has flushed, or once a
+        # second. So it is asked again, soon at first.
+        milliseconds, on_disk = REPLICAS_FIRST_MS, 0
+        while milliseconds <= REPLICAS_LAST_MS:
+            ((_, on_disk),) = await self._prove([("WAITAOF", 0, self._wait_replicas, milliseconds)])
+            if on_disk >= self._wait_replicas:
+                self._seen_commits = max(self._seen_commits, int(commits))
+                return
+            milliseconds *= 2
+        raise StoreUnavailable(f"{on_disk} of {self._wait_replicas} replicas have the answers on disk")
+
+    async def _prove(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
+        replies = await self._listening.exchange(commands, carry_on=True)
+        for reply in replies:
             if isinstance(reply, ResponseError):
                 raise translate(reply) from reply
-        if not written or counts[1] < self._wait_replicas:
-            raise StoreUnavailable(f"on {counts[1]} of {self._wait_replicas} replicas' disks")
-        self._seen_commits = max(self._seen_commits, int(seen))
+        return replies
 
     async def has_room(self) -> bool:
         """See CommandLog."""
