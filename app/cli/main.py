@@ -25,6 +25,8 @@ _COMMANDS: Mapping[str, Lazy] = {
     "account": Lazy("app.cli.account:account", "Show an account, its holds and its history."),
     "table": Lazy("app.cli.table:table", "Show what lies on a table."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
+    "backup": Lazy("app.cli.backup:backup", "Copy the whole store."),
+    "restore": Lazy("app.cli.backup:restore", "Prove a backup, and put it in the place of a lost store."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }
 
