@@ -47,12 +47,12 @@ class Processes:
                     return
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    def verify(self) -> "subprocess.CompletedProcess[str]":
+    def verify(self, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run `balance verify` on the store, past all proxies."""
         return subprocess.run(
             [sys.executable, "-m", "app.cli", "verify", "--json"],
             cwd=ROOT,
-            env=os.environ | {"REDIS_URL": self._located.url},
+            env=os.environ | {"REDIS_URL": self._located.url} | environ,
             capture_output=True,
             text=True,
             check=False,

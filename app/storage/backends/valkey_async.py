@@ -193,8 +193,7 @@ class AsyncCommandLog:
         commits, written = await self._prove([("HGET", keys.META, "commits"), kept])
         if not written:
             raise StoreUnavailable("the answers are gone")
-        # A replica tells what is on its disk when asked, which may be just before it flushes, or once a second.
-        # So it is asked again, soon at first.
+        # A replica tells what is on its disk when it is asked: just before it flushes, perhaps. So again.
         milliseconds, on_disk = REPLICAS_FIRST_MS, 0
         while milliseconds <= REPLICAS_LAST_MS:
             ((_, on_disk),) = await self._prove([("WAITAOF", 0, self._wait_replicas, milliseconds)])
