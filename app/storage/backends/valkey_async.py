@@ -59,12 +59,14 @@ class AsyncConnection:
         self._connection: AbstractConnection = pool.make_connection()
         self._turn = asyncio.Lock()
         self._suspect = False
+        self.number = 0
+        """Grows with each connecting: what was told under one number came from one server."""
 
-    async def exchange(self, commands: list[tuple[Any, ...]], *, carry_on: bool = False) -> list[Reply]:
+    async def exchange(self, commands: list[tuple[Any, ...]], number: int = 0) -> list[Reply]:
         """The replies, in order; a ResponseError stands where the server refused a command.
 
-        With `carry_on` it must be the very connection of the last exchange, so the very server too. Raises
-        Unavailable when nothing was sent, StoreUnavailable when what became of it is not known.
+        With a number it must be that very connection. Raises Unavailable when nothing was sent,
+        StoreUnavailable when what became of it is not known.
         """
         async with self._turn:
             connection = self._connection
@@ -72,7 +74,7 @@ class AsyncConnection:
                 if self._suspect:
                     await connection.disconnect(nowait=True)
                     self._suspect = False
-                if carry_on and not connection.is_connected:
+                if number and not (connection.is_connected and number == self.number):
                     raise ConnectionError("the connection was lost")
                 await self._connect()
                 if await connection.can_read():
@@ -119,6 +121,23 @@ class AsyncConnection:
         except StoreUnavailable as away:
             raise Unavailable(str(away)) from away
 
+    async def wait_for_replicas(self, replicas: int, number: int) -> None:
+        """Return when the last write of the connection of that number is on the disks of so many replicas.
+
+        Raises StoreUnavailable when it is not after a second.
+        """
+        # A replica tells what is on its disk when it is asked: just before it flushes, perhaps. So again.
+        milliseconds, on_disk = REPLICAS_FIRST_MS, 0
+        while milliseconds <= REPLICAS_LAST_MS:
+            (reply,) = await self.exchange([("WAITAOF", 0, replicas, milliseconds)], number)
+            if isinstance(reply, ResponseError):
+                raise translate(reply) from reply
+            on_disk = reply[1]
+            if on_disk >= replicas:
+                return
+            milliseconds *= 2
+        raise StoreUnavailable(f"{on_disk} of {replicas} replicas have it on disk")
+
     def suspect(self) -> None:
         """The server was out of sight: connect anew before anything is sent."""
         self._suspect = True
@@ -129,7 +148,10 @@ class AsyncConnection:
 
     async def _connect(self) -> None:
         connection: Any = self._connection
-        if connection.is_connected or not self._primary.moves:
+        if connection.is_connected:
+            return
+        self.number += 1
+        if not self._primary.moves:
             await connection.connect()
             return
         connection.host, connection.port = await asyncio.to_thread(self._primary.locate)
@@ -189,26 +211,13 @@ class AsyncCommandLog:
         very connection that has read them: that write comes after their commit, in the same server's log.
         What fails here is read again from the primary of that moment, if it is there.
         """
+        listening, number = self._listening, self._listening.number
         kept = ("EXPIRE", keys.results(front_end), RESULTS_KEPT_SECONDS)
-        commits, written = await self._prove([("HGET", keys.META, "commits"), kept])
-        if not written:
-            raise StoreUnavailable("the answers are gone")
-        # A replica tells what is on its disk when it is asked: just before it flushes, perhaps. So again.
-        milliseconds, on_disk = REPLICAS_FIRST_MS, 0
-        while milliseconds <= REPLICAS_LAST_MS:
-            ((_, on_disk),) = await self._prove([("WAITAOF", 0, self._wait_replicas, milliseconds)])
-            if on_disk >= self._wait_replicas:
-                self._seen_commits = max(self._seen_commits, int(commits))
-                return
-            milliseconds *= 2
-        raise StoreUnavailable(f"{on_disk} of {self._wait_replicas} replicas have the answers on disk")
-
-    async def _prove(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
-        replies = await self._listening.exchange(commands, carry_on=True)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise translate(reply) from reply
-        return replies
+        commits, written = await listening.exchange([("HGET", keys.META, "commits"), kept], number)
+        if written != 1:
+            raise StoreUnavailable(f"the answers are gone: {written}")
+        await listening.wait_for_replicas(self._wait_replicas, number)
+        self._seen_commits = max(self._seen_commits, int(commits))
 
     async def has_room(self) -> bool:
         """See CommandLog."""
