@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,6 +110,7 @@ def make_worker(settings: Settings) -> WorkerParts:
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
     )
     store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
     return WorkerParts(broker, Execution(store, policy(settings)))
