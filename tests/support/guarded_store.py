@@ -14,14 +14,14 @@ from tests.support.waiting import eventually
 from tests.tidy.tree import ROOT
 
 OPS = ROOT / "ops"
-USERS = ("frontend", "worker", "scheduler", "auditor", "admin")
 
 
 class GuardedStore:
-    """Reached by its users only."""
+    """Reached by its users only; `secrets` is the folder with their passwords."""
 
-    def __init__(self, port: str) -> None:
-        self._port = port
+    def __init__(self, secrets: Path, port: str) -> None:
+        self.secrets = secrets
+        self.place = f"127.0.0.1:{port}"
 
     @property
     def url(self) -> str:
@@ -30,7 +30,7 @@ class GuardedStore:
 
     def url_of(self, user: str) -> str:
         """Where a process of that user finds it."""
-        return f"redis://{user}:{password_of(user)}@127.0.0.1:{self._port}/0"
+        return (self.secrets / f"{user}.url").read_text()
 
     def answers(self) -> bool:
         try:
@@ -40,19 +40,14 @@ class GuardedStore:
             return False
 
 
-def password_of(user: str) -> str:
-    return f"the secret of {user}".replace(" ", "-")
-
-
 @contextmanager
 def guarded_store(folder: Path, **options: str) -> Iterator[GuardedStore]:
     """Start the server with the shipped files, as a container would."""
-    store, secrets = GuardedStore(port := free_port()), folder / "secrets"
-    secrets.mkdir()
-    for user in USERS:
-        (secrets / user).write_text(f"{password_of(user)}\n")
-    users = folder / "users.acl"
-    users.write_bytes(subprocess.check_output([OPS / "store-users.sh", OPS / "valkey-users.acl", secrets]))
+    port, users = free_port(), folder / "users.acl"
+    store = GuardedStore(folder / "secrets", port)
+    subprocess.run([OPS / "secrets.sh", store.secrets, store.place], check=True)
+    make_users = [OPS / "store-users.sh", OPS / "valkey-users.acl", store.secrets]
+    users.write_bytes(subprocess.check_output(make_users))
     own = {
         "dir": str(folder),
         "aclfile": str(users),
