@@ -171,7 +171,7 @@ def _sizes(place: Place) -> Iterator[str]:
     seeding.entries("capacity-ledger", SEEDED_ENTRIES)
     entries = (_memory(place) - before) / SEEDED_ENTRIES * 1_000
     seeding.close()
-    yield f"- An account with its first entry: {accounts:,.0f} bytes; a million of them {accounts / 1_000:,.1f} GB."
+    yield f"- An account with its first entry: {accounts:,.0f} bytes, a million {accounts / 1_000:,.1f} GB."
     yield f"- 1,000 further ledger entries with their idempotency records: {entries / 1_000:,.0f} kB."
 
 
