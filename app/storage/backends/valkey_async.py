@@ -35,9 +35,9 @@ APPEND_SECONDS = 2.0
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
 
-REPLICAS_FIRST_MS = 2
-REPLICAS_LAST_MS = 512
-"""How long replicas are waited for, twice as long each time: 1 s in all. Then they are away."""
+REPLICAS_MS = 1_000
+REPLICAS_AGAIN_MS = (10, 30, 90, 270, 810)
+"""How long replicas are waited for until they have something, and then until it is on their disks."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -124,19 +124,23 @@ class AsyncConnection:
     async def wait_for_replicas(self, replicas: int, number: int) -> None:
         """Return when the last write of the connection of that number is on the disks of so many replicas.
 
-        Raises StoreUnavailable when it is not after a second.
+        Raises StoreUnavailable when it is not after some two seconds.
         """
-        # A replica tells what is on its disk when it is asked: just before it flushes, perhaps. So again.
-        milliseconds, on_disk = REPLICAS_FIRST_MS, 0
-        while milliseconds <= REPLICAS_LAST_MS:
-            (reply,) = await self.exchange([("WAITAOF", 0, replicas, milliseconds)], number)
-            if isinstance(reply, ResponseError):
-                raise translate(reply) from reply
-            on_disk = reply[1]
+        # A replica that is asked as soon as it has the write has not flushed it yet. It sends what it answers
+        # when it has: so what it says when asked once more is the truth, and it need not be asked often.
+        have = await self._counted("WAIT", replicas, REPLICAS_MS, number=number)
+        on_disk = 0
+        for again_ms in REPLICAS_AGAIN_MS if have >= replicas else ():
+            _, on_disk = await self._counted("WAITAOF", 0, replicas, again_ms, number=number)
             if on_disk >= replicas:
                 return
-            milliseconds *= 2
         raise StoreUnavailable(f"{on_disk} of {replicas} replicas have it on disk")
+
+    async def _counted(self, *command: Any, number: int) -> Reply:
+        (reply,) = await self.exchange([command], number)
+        if isinstance(reply, ResponseError):
+            raise translate(reply) from reply
+        return reply
 
     def suspect(self) -> None:
         """The server was out of sight: connect anew before anything is sent."""
