@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -17,6 +18,7 @@ from tests.support.waiting import eventually
 SERVICE = "chips"
 DOWN_AFTER_MS = 1_500  # it looks for a server it has lost once a second: less, and it would see things
 FAILOVER_SECONDS = 20.0
+PASSWORD, SENTINELS_PASSWORD = "of-the/servers", "of-the@sentinels"
 BINARY = str(find_binary())
 
 
@@ -31,7 +33,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/0"
 
     def start(self, primary: "Server | None" = None) -> None:
         options = DURABILITY | {
@@ -39,6 +41,8 @@ class Server:
             "bind": "127.0.0.1",
             "port": str(self.port),
             "maxmemory": str(2**28),
+            "requirepass": PASSWORD,
+            "masterauth": PASSWORD,
             "repl-diskless-sync-delay": "0",
             "logfile": str(self.folder / "valkey.log"),
         }
@@ -86,7 +90,9 @@ class Replicated:
     @property
     def url(self) -> str:
         """What REDIS_URL says: the first of the sentinels is never there."""
-        return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self._port}/{SERVICE}/0"
+        server, sentinels = quote(PASSWORD, safe=""), quote(SENTINELS_PASSWORD)
+        hosts = f"127.0.0.1:1,127.0.0.1:{self._port}"
+        return f"redis+sentinel://:{server}@{hosts}/{SERVICE}/0?sentinel_password={sentinels}"
 
     @property
     def replicas(self) -> list[Server]:
@@ -99,7 +105,9 @@ class Replicated:
         config = self._folder / "sentinel.conf"
         config.write_text(
             f"port {self._port}\nbind 127.0.0.1\ndir {self._folder}\nlogfile {self._folder}/sentinel.log\n"
+            f"requirepass {SENTINELS_PASSWORD}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.primary.port} 1\n"
+            f"sentinel auth-pass {SERVICE} {PASSWORD}\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
         )
@@ -154,7 +162,9 @@ class Replicated:
         return False
 
     def _asked(self) -> Redis:
-        return Redis(port=int(self._port), socket_timeout=2, decode_responses=True)
+        return Redis(
+            port=int(self._port), password=SENTINELS_PASSWORD, socket_timeout=2, decode_responses=True
+        )
 
 
 @contextmanager
