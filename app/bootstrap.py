@@ -134,10 +134,11 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas)
-    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    reads = [AsyncConnection(store_url(settings), READ_SECONDS) for _ in range(3)]
+    queries = StoreQueries(reads[0], settings.partitions)
+    history = StoreHistory(reads[1], settings.partitions)
+    lookups = StoreLookups(reads[2], settings.partitions)
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, reads)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not

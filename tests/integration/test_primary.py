@@ -16,8 +16,8 @@ from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncConnection
 from tests.support.carrying import ids_in
 from tests.support.front_ends import front_end, ledger_keys
-from tests.support.replicas import Replicated, replicated
-from tests.support.waiting import soon
+from tests.support.replicas import FAILOVER_SECONDS, Replicated, replicated
+from tests.support.waiting import LOOK_EVERY_SECONDS, soon
 from tests.support.workers import a_worker, settings_for
 
 BERT, CARL = islice(ids_in(1), 1, 3)
@@ -69,23 +69,37 @@ def test_a_server_that_takes_no_writes_since_it_is_a_replica_is_left(chips: Repl
     assert backend.call("CLIENT", "ID") != before
 
 
-def test_the_next_primary_is_found(chips: Replicated) -> None:
+@pytest.mark.parametrize("wait_replicas", [0, 1])
+def test_the_next_primary_is_found(chips: Replicated, wait_replicas: int) -> None:
     """
     Given a front end and a worker that wait for the store
-    If another server becomes the primary in good order
-    Expect them to carry on there, by themselves.
+    If another server becomes the primary in good order, and the first one lives on as its replica
+    Expect them to carry on there, by themselves; also who only reads, and would be let read on.
     """
 
     async def around_the_change() -> None:
-        async with front_end(chips, wait_replicas=1) as anna:
-            assert (await anna.deposit("before")).outcome is Outcome.OK
+        async with front_end(chips, wait_replicas=wait_replicas) as anna:
+            assert (await anna.deposit(f"before {wait_replicas}")).outcome is Outcome.OK
+            await reached(anna.log.reading, chips.primary.port)
             await asyncio.to_thread(chips.hand_over)
             await soon(lambda: anna.bus.available)
-            assert (await anna.deposit("after")).outcome is Outcome.OK
+            await reached(anna.log.reading, chips.primary.port)
+            assert (await anna.deposit(f"after {wait_replicas}")).outcome is Outcome.OK
 
     with a_worker(chips):
         asyncio.run(around_the_change())
-    assert ledger_keys(ValkeyBackend(chips.primary.url)) == ["before", "after"]
+    made = ledger_keys(ValkeyBackend(chips.primary.url))[-2:]
+    assert made == [f"before {wait_replicas}", f"after {wait_replicas}"]
+
+
+async def reached(connection: AsyncConnection, port: int) -> None:
+    """Return when it is connected to the server at that port."""
+    async with asyncio.timeout(FAILOVER_SECONDS):
+        while True:
+            _, found = await connection.call("CONFIG", "GET", "port")
+            if int(found) == port:
+                return
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
 def test_an_answer_waits_for_the_disk_of_a_replica(chips: Replicated) -> None:

@@ -15,7 +15,7 @@ from app.services.faults import Unavailable
 from app.services.queue import Stream
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncCommandLog
+from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from tests.support.carrying import PARTITIONS, id_in
 from tests.support.grounds import read
 from tests.support.store import Located
@@ -30,7 +30,9 @@ class WatchedLog(AsyncCommandLog):
     """The real log; what was appended in each round trip is remembered."""
 
     def __init__(self, store: Located, wait_replicas: int) -> None:
-        super().__init__(store.url, partial(check_store, settings_for(store)), wait_replicas)
+        self.reading = AsyncConnection(store.url)
+        check = partial(check_store, settings_for(store))
+        super().__init__(store.url, check, wait_replicas, [self.reading])
         self.rounds: list[list[tuple[Stream, str]]] = []
 
     async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
@@ -71,6 +73,7 @@ async def front_end(
     finally:
         await found.bus.close()
         await found.log.close()
+        await found.log.reading.close()
 
 
 def ledger_keys(backend: ValkeyBackend, account_id: str = ANNA, partition: int = 1) -> list[str]:

@@ -11,6 +11,9 @@ from app.config.store_url import parse_store_url
 SENTINEL_SECONDS = 0.5
 """A sentinel that takes longer is passed over: the next one is asked."""
 
+PRIMARY = b"master"
+"""How a primary begins its reply to ROLE."""
+
 Place = tuple[str, int]
 
 
@@ -63,5 +66,5 @@ class Primary:
 
 def require_primary(role: Any) -> None:
     """Raise ConnectionError unless the reply to ROLE is a primary's: a sentinel may not know better yet."""
-    if role[0] != b"master":
+    if role[0] != PRIMARY:
         raise ConnectionError(f"the server is no primary but a {role[0].decode()}")

@@ -1,7 +1,7 @@
 """The server for front ends, on asyncio: the command log, and reads. Nothing is ever sent twice."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from app.services.queue import Entry, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
 from app.storage.backends.errors import is_no_primary, translate
-from app.storage.backends.primary import Primary, require_primary
+from app.storage.backends.primary import PRIMARY, Primary, require_primary
 from app.storage.backends.valkey import (
     OUT_OF_STEP,
     SOCKET_TIMEOUT_SECONDS,
@@ -176,14 +176,22 @@ class AsyncCommandLog:
     `check_store` is run, in a thread, before the first answer is waited for and again after every loss of the
     connection: it takes the highest commit counter seen so far and gives the present one. An answer is given
     out once its commit is on the disks of so many replicas as `wait_replicas` says, and a commit counts as
-    seen by then: what a primary has alone may be lost with it, and nobody was told.
+    seen by then: what a primary has alone may be lost with it, and nobody was told. `beside` are connections
+    for reads: where this one has to look for the primary anew, so do they.
     """
 
-    def __init__(self, url: str, check_store: Callable[[int], int], wait_replicas: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        check_store: Callable[[int], int],
+        wait_replicas: int = 0,
+        beside: Sequence[AsyncConnection] = (),
+    ) -> None:
         self._appending = AsyncConnection(url, APPEND_SECONDS)
         self._listening = AsyncConnection(url, LISTEN_SECONDS)
         self._check_store = check_store
         self._wait_replicas = wait_replicas
+        self._all = (self._appending, self._listening, *beside)
         self._fit = False
         self._seen_commits = 0
 
@@ -191,6 +199,8 @@ class AsyncCommandLog:
         """See CommandLog."""
         commands = [("XADD", keys.queue(*stream), "*", "m", payload) for stream, payload in messages]
         replies = await self._appending.exchange(commands)
+        if any(isinstance(reply, ResponseError) and is_no_primary(reply) for reply in replies):
+            self._lose_sight()
         return [Unavailable(str(reply)) if isinstance(reply, ResponseError) else None for reply in replies]
 
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
@@ -202,11 +212,15 @@ class AsyncCommandLog:
             if reply and self._wait_replicas:
                 await self._wait_for_replicas(front_end)
         except BaseException:
-            self._fit = False
-            self._listening.suspect()
-            self._appending.suspect()
+            self._lose_sight()
             raise
         return parse_entries(reply[0][1]) if reply else []
+
+    def _lose_sight(self) -> None:
+        """The server is away, or no primary any more: it is looked for anew, and checked."""
+        self._fit = False
+        for connection in self._all:
+            connection.suspect()
 
     async def _wait_for_replicas(self, front_end: str) -> None:
         """Return when what was just read is on the replicas' disks; raises StoreUnavailable when it is not.
@@ -225,6 +239,8 @@ class AsyncCommandLog:
 
     async def has_room(self) -> bool:
         """See CommandLog."""
+        if (await self._appending.call("ROLE"))[0] != PRIMARY:  # a replica would let us read on, for ever
+            self._lose_sight()
         memory = await self._appending.call("INFO", "memory")
         commits = await self._appending.call("HGET", keys.META, "commits")
         if not self._wait_replicas:
