@@ -16,6 +16,7 @@ from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncConnection
 from tests.support.carrying import ids_in
 from tests.support.front_ends import front_end, ledger_keys
+from tests.support.grounds import plan_of
 from tests.support.replicas import FAILOVER_SECONDS, Replicated, replicated
 from tests.support.waiting import LOOK_EVERY_SECONDS, soon
 from tests.support.workers import a_worker, settings_for
@@ -129,6 +130,25 @@ def test_an_answer_waits_for_the_disk_of_a_replica(chips: Replicated) -> None:
     with a_worker(chips):
         asyncio.run(around_the_pause())
     assert ledger_keys(backend, BERT) == ["held"]
+
+
+def test_what_ops_do_waits_too(chips: Replicated) -> None:
+    """
+    Given somebody who commits without a front end's bus
+    If no replica has the commit on disk
+    Expect the outcome to be told as unknown; and as done when one has.
+    """
+    (replica,), plan = chips.replicas, plan_of(("SET", "a string", "text"))
+    backend = ValkeyBackend(chips.url, wait_replicas=1)
+    assert backend.commit(plan) == []
+    replica.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            backend.commit(plan)
+    finally:
+        replica.signal(signal.SIGCONT)
+    assert backend.commit(plan) == []
+    backend.close()
 
 
 @pytest.mark.parametrize("wait_replicas", [0, pytest.param(1, marks=pytest.mark.soak)])

@@ -19,6 +19,8 @@ from app.storage.backends.errors import is_no_primary, translate
 from app.storage.backends.primary import PRIMARY, Primary, require_primary
 from app.storage.backends.valkey import (
     OUT_OF_STEP,
+    REPLICAS_AGAIN_MS,
+    REPLICAS_MS,
     SOCKET_TIMEOUT_SECONDS,
     connection_options,
     milliseconds,
@@ -34,10 +36,6 @@ APPEND_SECONDS = 2.0
 """A store that has not taken messages by then hangs: whether it will take them is not known."""
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
-
-REPLICAS_MS = 1_000
-REPLICAS_AGAIN_MS = (10, 30, 90, 270, 810)
-"""How long replicas are waited for until they have something, and then until it is on their disks."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
