@@ -47,6 +47,10 @@ def _heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+def _from_a_replica(replies: list[Reply]) -> bool:
+    return any(isinstance(reply, ResponseError) and is_no_primary(reply) for reply in replies)
+
+
 class AsyncConnection:
     """One connection; calls take turns. An exchange that fails, or takes too long, closes it."""
 
@@ -91,7 +95,7 @@ class AsyncConnection:
                 if isinstance(error, Exception):
                     raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
                 raise
-            if any(isinstance(reply, ResponseError) and is_no_primary(reply) for reply in replies):
+            if _from_a_replica(replies):
                 await connection.disconnect(nowait=True)
             return replies
 
@@ -197,7 +201,7 @@ class AsyncCommandLog:
         """See CommandLog."""
         commands = [("XADD", keys.queue(*stream), "*", "m", payload) for stream, payload in messages]
         replies = await self._appending.exchange(commands)
-        if any(isinstance(reply, ResponseError) and is_no_primary(reply) for reply in replies):
+        if _from_a_replica(replies):
             self._lose_sight()
         return [Unavailable(str(reply)) if isinstance(reply, ResponseError) else None for reply in replies]
 
