@@ -26,6 +26,7 @@ from app.services.submission import DEFAULT_TIMEOUT_MS
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
 _decode_unread = msgspec.json.Decoder(list[tuple[str, list[msgspec.Raw]]]).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
+_START = "0-0"
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +86,7 @@ class Bus:
         self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
-        self._cursor = "0-0"
+        self._cursor = _START
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
 
@@ -214,6 +215,8 @@ class Bus:
                     self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
+                # A replica that was promoted may give lower ids; what was read before is known here no more.
+                self._cursor = _START
                 self._looked.set()
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
