@@ -46,9 +46,11 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         backend = ValkeyBackend(store.url)
         eventually(lambda: backend.call("FUNCTION", "LIST"), 10)  # it brings the functions: it comes first
         service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
+        service.worker("workers.auditor", REDIS_URL=store.url_of("auditor"))
         service.front_end(REDIS_URL=store.url_of("frontend"))
         assert asyncio.run(load()) == []
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
+        eventually(lambda: backend.call("HGET", keys.AUDIT, "checked"), 20)
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -83,7 +85,12 @@ DENIED = {
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
-    "auditor": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XADD", QUEUE, "*", "m", "x")],
+    "auditor": [
+        ("HSET", keys.totals(1), "a", "1"),
+        ("RPUSH", keys.ledger(1, "anna", 0), "a"),
+        ("SET", keys.transaction(1, "id"), "a"),
+        ("XADD", QUEUE, "*", "m", "x"),
+    ],
 }
 
 
