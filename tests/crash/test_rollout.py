@@ -47,7 +47,8 @@ def test_a_rollout_loses_nothing_and_refuses_nothing_for_long(
         verified = service.verify()
     refused_ms = max([int(http.refused_ms), *map(refused, load.asked)])
     calls = {"calls": len(load.asked), "deposits by HTTP": sum(http.deposits.values())}
-    tell("rollouts", {"processes replaced": 5 * EACH * rounds} | calls | {"longest refusal in ms": refused_ms})
+    calls |= {"processes replaced": 5 * EACH * rounds, "longest refusal in ms": refused_ms}
+    tell("rollouts", calls)
 
     assert load.checker.problems() == []
     assert {attempt.outcome for attempt in load.failures} <= TURNED_AWAY
