@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -11,10 +13,12 @@ from typing import TypeVar
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
 from app.domain.rake import RakeRule
+from app.queueing.audit_broker import AuditBroker
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.queueing.limits import BACKOFF_LAST_SECONDS
 from app.queueing.parked import ParkedEnvelopes
+from app.services.audits import Audits
 from app.services.dead_letters import DeadLetters
 from app.services.execution import Execution
 from app.services.faults import DeadlinePassed, StoreUnavailable, Unavailable
@@ -23,6 +27,10 @@ from app.services.schedule import Schedule
 from app.services.stops import FaultWatch, Limits
 from app.services.submission import FrontEnd
 from app.storage import fitness
+from app.storage.audits.queue import StreamsAuditQueue
+from app.storage.audits.retention import Kept
+from app.storage.audits.state import Rules
+from app.storage.audits.tasks import StoreAudits
 from app.storage.backend import Backend
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
@@ -47,6 +55,14 @@ class WorkerParts:
 
     broker: StreamsBroker
     execution: Execution
+
+
+@dataclass(slots=True, frozen=True)
+class AuditorParts:
+    """What an auditor process runs: Dramatiq on the queue of audits, and what carries them out."""
+
+    broker: AuditBroker
+    audits: Audits
 
 
 @dataclass(slots=True, frozen=True)
@@ -87,6 +103,8 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
             partitions=settings.partitions,
             allow_weak=settings.allow_weak_durability,
             seen_commits=seen_commits,
+            allow_lost=settings.allow_lost_commits,
+            wait_replicas=settings.wait_replicas,
         )
     finally:
         backend.close()
@@ -120,11 +138,25 @@ def make_worker(settings: Settings) -> WorkerParts:
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
         watch=watch,
         board=StoreStops(connect()),
     )
     store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
     return WorkerParts(broker, Execution(store, policy(settings), watch))
+
+
+def make_auditor(settings: Settings) -> AuditorParts:
+    """The parts of one auditor process. Connects when the work begins."""
+    url = store_url(settings)
+    backend = ValkeyBackend(url)
+    rules = Rules(settings.partitions, settings.full_verification_period_ms, settings.stuck_pot_ms)
+    kept = Kept(settings.event_feed_length, settings.event_reader_timeout_ms)
+    broker = AuditBroker(
+        lambda: StreamsAuditQueue(ValkeyBackend(url)),
+        check_store=lambda: _keep_counting(backend, settings),
+    )
+    return AuditorParts(broker, StoreAudits(backend, rules, kept))
 
 
 def make_scheduler(settings: Settings) -> SchedulerParts:
@@ -145,10 +177,11 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check)
-    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    reads = [AsyncConnection(store_url(settings), READ_SECONDS) for _ in range(3)]
+    queries = StoreQueries(reads[0], settings.partitions)
+    history = StoreHistory(reads[1], settings.partitions)
+    lookups = StoreLookups(reads[2], settings.partitions)
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, reads)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
@@ -186,7 +219,8 @@ class OpsThreads:
             raise DeadlinePassed(str(away)) from away
 
     def _run(self, job: Callable[[OpsDesk], Result]) -> Result:
-        with closing(ValkeyBackend(store_url(self._settings))) as backend:
+        settings = self._settings
+        with closing(ValkeyBackend(store_url(settings), settings.wait_replicas)) as backend:
             return job(ops_desk(backend, self._settings))
 
 
@@ -206,4 +240,6 @@ def ops_desk(backend: Backend, settings: Settings) -> OpsDesk:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    backend.commits = check_store(settings, backend.commits)
+    # Where answers wait for replicas, a primary may take commits with it that nobody was told of.
+    seen = 0 if settings.wait_replicas else backend.commits
+    backend.commits = check_store(settings, seen)
