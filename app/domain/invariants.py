@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.domain.accounts import Posting
 from app.domain.amounts import MAX_CHIPS
-from app.domain.commands import Command, Deposit, EnsureAccount, Payout, Withdraw
+from app.domain.commands import Adjust, Command, Deposit, EnsureAccount, Payout, Withdraw
 from app.domain.ledger import SOURCES, TransactionType
 from app.domain.pots import Pot
 from app.domain.state import AccountEffect, Decision, State
@@ -73,6 +73,8 @@ def _made(command: Command, decision: Decision) -> int:
             return command.amount
         case Withdraw():
             return -command.amount
+        case Adjust():
+            return command.change
         case EnsureAccount():
             return command.initial_balance if decision.answer.created else 0
     return 0

@@ -47,6 +47,18 @@ class Text(fields.String):
         super().__init__(validate=length, metadata=metadata, error_messages=_wrong(text), **options)
 
 
+class Switch(fields.Boolean):
+    """A JSON true or false; nothing that is like one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(error_messages=_wrong("must be true or false"), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid")
+        return value
+
+
 class Whole(fields.Integer):
     """A whole number in a query, in decimal digits."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.services.history import History
 from app.services.lookups import Lookups
+from app.services.operations import OpsRoom
 from app.services.queries import Queries
 from app.services.submission import CommandBus, FrontEnd
 
@@ -36,6 +37,10 @@ class FrontEndLife:
     @property
     def lookups(self) -> Lookups:
         return self.front_end.lookups
+
+    @property
+    def ops(self) -> OpsRoom:
+        return self.front_end.ops
 
     @property
     def history(self) -> History:

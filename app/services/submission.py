@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
 from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
+
+if TYPE_CHECKING:
+    from app.services.operations import OpsRoom
 
 DEFAULT_TIMEOUT_MS = 5_000
 """How long a call without a deadline waits (CONTRACT 1)."""
@@ -18,14 +21,25 @@ class CommandBus(Protocol):
     """Takes well-formed commands to the owner of their partition and waits for the answer."""
 
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
-        """The command's answer.
+        """The command's answer. Those of ops are taken while the service is paused, too.
 
         There is no await between the call and the append to the partition's batch: the order of calls is
         the order of application. Raises Unavailable or Overloaded (certainly not queued), DeadlinePassed
         (outcome unknown). A reservation id that cannot be read is answered RESERVATION_NOT_FOUND at once.
         """
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """True while ops have paused the service: new commands are refused."""
         ...
 
 
@@ -37,4 +51,5 @@ class FrontEnd:
     queries: Queries
     history: History
     lookups: Lookups
+    ops: "OpsRoom"
     close: Callable[[], Awaitable[None]]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.domain.commands import KINDS
-from app.services.changes import DeadLetter
+from app.domain.dead_letters import DeadLetter
 from app.storage import keys
 from app.storage.auditing import Auditor
 from tests.support.carrying import PARTITIONS

@@ -94,6 +94,28 @@ DENIED = {
 }
 
 
+def commit_on(*names: str) -> tuple[str, ...]:
+    """A commit that touches these keys."""
+    return ("FCALL", library.COMMIT, str(len(names)), *names, "", "")
+
+
+LETTERS, PART_OF_OPS = keys.dead_letters(1), (keys.OPS, keys.OPS_LOG, keys.META)
+OF_OPS = [
+    commit_on(LETTERS, keys.closed_letter(1, "001-i-1-0-0"), QUEUE, *PART_OF_OPS),
+    commit_on(keys.STOPS, *PART_OF_OPS),
+    ("FCALL", library.RENEW, "1", keys.FRONT_ENDS, "front-end", "5000"),
+]
+
+
+def test_a_front_end_does_what_ops_ask_of_it_and_touches_no_chips(store: GuardedStore) -> None:
+    """Dead letters, the queue and the log in one commit; never an account, a ledger or a table with them."""
+    with Redis.from_url(store.url) as admin:
+        for command in OF_OPS:
+            assert admin.acl_dryrun("frontend", *command) == b"OK", command
+        for key in (ACCOUNT, keys.ledger(1, "anna", 0), keys.table(1, "t1"), keys.totals(1), RESULTS):
+            assert admin.acl_dryrun("frontend", *commit_on(key, *PART_OF_OPS)) != b"OK", key
+
+
 @pytest.mark.parametrize("user", DENIED)
 def test_nobody_may_do_more_than_its_own_work(store: GuardedStore, user: str) -> None:
     """What would make chips, stop the queue or loosen the settings is refused by the server."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from app.domain.commands import (
+    Adjust,
     CancelPot,
     CashOut,
     Command,
@@ -21,11 +22,14 @@ from app.domain.commands import (
     Deposit,
     EnsureAccount,
     ExpireReservation,
+    FreezeAccount,
+    LeaveTable,
     Payout,
     RecordContribution,
     Release,
     Reserve,
     SettlePot,
+    UnfreezeAccount,
     Winner,
     Withdraw,
 )
@@ -171,6 +175,15 @@ def _orders() -> Iterator[list[Order]]:
         (SettlePot(table_id=TABLE, hand_id="h-1", winners=(winner,), folded_seat_ids=(1,)), "s1"),
         (SettlePot(table_id=TABLE, hand_id="h-3", winners=(winner,)), "s3"),
         (CancelPot(table_id=TABLE, hand_id="h-2", reason="misdeal"), ""),
+    ]
+    yield [
+        (FreezeAccount(account_id=BERT, reason="looked into"), ""),
+        (UnfreezeAccount(account_id=BERT, reason="all is well"), ""),
+        (
+            Adjust(account_id=BERT, change=-5, corrects=derive_id(2, "Deposit", BERT, "d1"), reason="typo"),
+            "a1",
+        ),
+        (LeaveTable(account_id=ANNA, table_id=TABLE, reason="closed"), "l1"),
     ]
 
 

@@ -26,8 +26,16 @@ class Answers:
         self._answers = iter([Answer(outcome=outcome) for outcome in outcomes])
         self.asked: list[tuple[Command, str]] = []
 
+    paused = False
+
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
         self.asked.append((command, key))
         return next(self._answers)
@@ -43,7 +51,7 @@ class Patient:
 def settle(bus: Answers) -> pb.SettlePotResponse:
     nothing: Any = None
     servicer = BalanceServicer(
-        FrontEnd(bus=bus, queries=nothing, history=nothing, lookups=nothing, close=nothing)
+        FrontEnd(bus=bus, queries=nothing, history=nothing, lookups=nothing, ops=nothing, close=nothing)
     )
     return asyncio.run(servicer.SettlePot(REQUEST, cast(Any, Patient())))
 
