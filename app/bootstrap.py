@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -106,6 +108,8 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
             partitions=settings.partitions,
             allow_weak=settings.allow_weak_durability,
             seen_commits=seen_commits,
+            allow_lost=settings.allow_lost_commits,
+            wait_replicas=settings.wait_replicas,
         )
     finally:
         backend.close()
@@ -139,6 +143,7 @@ def make_worker(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> Work
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
         middleware=[*telemetry.middleware],
         watch=watch,
         board=StoreStops(connect()),
@@ -184,10 +189,11 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
     url, connect = store_url(settings), _connector(telemetry)
-    log = AsyncCommandLog(url, check, connect)
-    queries = StoreQueries(connect(url, READ_SECONDS), settings.partitions)
-    history = StoreHistory(connect(url, READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(connect(url, READ_SECONDS), settings.partitions)
+    reads = [connect(url, READ_SECONDS) for _ in range(3)]
+    queries = StoreQueries(reads[0], settings.partitions)
+    history = StoreHistory(reads[1], settings.partitions)
+    lookups = StoreLookups(reads[2], settings.partitions)
+    log = AsyncCommandLog(url, check, settings.wait_replicas, reads, connect)
     bus = Bus(
         log,
         partitions=settings.partitions,
@@ -237,7 +243,8 @@ class OpsThreads:
             raise DeadlinePassed(str(away)) from away
 
     def _run(self, job: Callable[[OpsDesk], Result]) -> Result:
-        with closing(ValkeyBackend(store_url(self._settings))) as backend:
+        settings = self._settings
+        with closing(ValkeyBackend(store_url(settings), settings.wait_replicas)) as backend:
             return job(ops_desk(backend, self._settings))
 
 
@@ -268,4 +275,6 @@ def _connector(telemetry: Telemetry) -> Callable[[str, float], AsyncConnection]:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    backend.commits = check_store(settings, backend.commits)
+    # Where answers wait for replicas, a primary may take commits with it that nobody was told of.
+    seen = 0 if settings.wait_replicas else backend.commits
+    backend.commits = check_store(settings, seen)

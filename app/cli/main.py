@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, Lazy] = {
     "grpc": Lazy("app.cli.serve:grpc", "Run one process of the gRPC front end."),
     "http": Lazy("app.cli.serve:http", "Run the HTTP front end."),
     "metrics": Lazy("app.cli.metrics:metrics", "Serve the metrics of all processes on one page."),
+    "health": Lazy("app.cli.health:health", "Ask a process of this host how it is."),
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
     "status": Lazy("app.cli.operate:status", "Show who works, what waits, and whether chips add up."),
     "account": Lazy("app.cli.account:account", "Show accounts; freeze and unfreeze them."),
@@ -37,6 +38,8 @@ _COMMANDS: Mapping[str, Lazy] = {
     "stops": Lazy("app.cli.operate:stops", "Lift the stop of a kind of command that met too many faults."),
     "ops": Lazy("app.cli.operate:ops", "Show what ops did, and verify that log."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
+    "backup": Lazy("app.cli.backup:backup", "Copy the whole store."),
+    "restore": Lazy("app.cli.backup:restore", "Prove a backup, and put it in the place of a lost store."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }
 

@@ -27,9 +27,7 @@ def _status_told(found: dict[str, Any]) -> str:
     paused, leader, letters = found.get("paused"), found["leader"], found["deadLetters"]
     rows = [("at", found["at"])]
     rows.append(("paused", f"by {paused['by']} since {paused['at']}: {paused['why']}" if paused else "no"))
-    rows += [
-        (f"worker {each['worker'][:8]}", f"{each['partitions']} partitions") for each in found["workers"]
-    ]
+    rows += [(f"worker {each['worker']}", f"{each['partitions']} partitions") for each in found["workers"]]
     rows.append(("front ends", str(len(found["frontEnds"]))))
     rows.append(("without an owner", f"{len(found['unowned'])} of {found['partitions']} partitions"))
     rows.append(
@@ -39,7 +37,7 @@ def _status_told(found: dict[str, Any]) -> str:
         oldest = f", the oldest for {lane['oldestMs']} ms" if lane["messages"] else ""
         rows.append((f"queued, {lane['lane']}", f"{lane['messages']} messages{oldest}"))
     for stop in found["stops"]:
-        rows.append((f"stopped: {stop['kind']}", f"by worker {stop['worker'][:8]}: {stop['error']}"))
+        rows.append((f"stopped: {stop['kind']}", f"by worker {stop['worker']}: {stop['error']}"))
     rows.append(("dead letters", f"{letters['count']}, {letters['chips']} chips at stake"))
     supply = found["supply"]
     rows.append(("deposits - withdrawals", str(supply["deposits"] - supply["withdrawals"])))
@@ -84,7 +82,7 @@ def clear(kind: str, *, service: OpsService, deed: Deed) -> None:
     answer = service.post("stops", "clear", body=body)
     rows = [("WORKER", "KIND", "FAULTS", "ERROR")]
     rows += [
-        (each["worker"][:8], each["kind"], f"{each['faults']} of {each['of']}", each["error"])
+        (each["worker"], each["kind"], f"{each['faults']} of {each['of']}", each["error"])
         for each in answer["stops"]
     ]
     service.show(answer, table(rows) if answer["stops"] else "Nothing is stopped.")

@@ -75,12 +75,13 @@ def _decided(state: State, request: Request, now: int, policy: Policy) -> Decisi
     stored = stored_answer(state, request)
     if stored is not None:
         return Decision(stored)
+    clock = now - state.ahead
     if request.replay_of:
         if not may_replay(state, request):
             return Decision(Answer(outcome=Outcome.EXPIRED))
-    elif now - request.arrived_at > policy.refusal_ttl_ms:
+    elif clock - request.arrived_at > policy.refusal_ttl_ms:
         return Decision(Answer(outcome=Outcome.EXPIRED))
-    if request.deadline_at and now > request.deadline_at:
+    if request.deadline_at and clock > request.deadline_at:
         return Decision(Answer(outcome=Outcome.DROPPED))
     case = Case(state, request, now, policy)
     decision = _RULES[type(request.command)](case, request.command)

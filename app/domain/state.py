@@ -58,6 +58,8 @@ class State:
 
     `in_play` is by (table, account), `pots` by (table, hand), `answers` by the request's derived id; `broken`
     says why the ledger of an account cannot be built on, `unsound` the same of one that was frozen before.
+    `ahead` is how far the time to decide at is ahead of the store's clock (ms), which was set back then:
+    waiting is measured by the clock.
     """
 
     accounts: dict[str, Account | None] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class State:
     broken: dict[str, str] = field(default_factory=dict)
     unsound: dict[str, str] = field(default_factory=dict)
     dead_letters: dict[str, DeadLetter | None] = field(default_factory=dict)
+    ahead: int = 0
 
     def apply(self, decision: Decision, request: Request) -> None:
         """Let later decisions of the unit see this one."""

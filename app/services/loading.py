@@ -37,9 +37,12 @@ def load(
     state = State()
     wanted = first_wanted(requests, policy)
     wanted.dead_letters.update(letters)
-    now = max(not_before, store.load(wanted, state))
+    clock = store.load(wanted, state)
+    now = max(not_before, clock)
     while wanted := _wanted_next(requests, state, now, policy):
-        now = max(now, store.load(wanted, state))
+        clock = store.load(wanted, state)
+        now = max(now, clock)
+    state.ahead = now - clock
     return state, now
 
 

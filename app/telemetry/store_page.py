@@ -81,7 +81,7 @@ def _owners(facts: StoreFacts) -> Iterator[Row]:
     owned = Counter(owner.worker for owner in facts.owners.values())
     yield catalogue.UNOWNED, (), owned.pop("", 0)
     for worker, partitions in owned.items():
-        yield catalogue.OWNED, (worker[:8],), partitions
+        yield catalogue.OWNED, (worker,), partitions
     for partition, owner in facts.owners.items():
         yield catalogue.EPOCH, (f"{partition:03d}",), owner.epoch
 

@@ -41,7 +41,7 @@ class SlowLog(WatchedLog):
     """One that takes its time to say whether the service is paused."""
 
     def __init__(self, store: RealStore) -> None:
-        super().__init__(store)
+        super().__init__(store, wait_replicas=0)
         self.may_say = asyncio.Event()
 
     async def heed_ops(self, front_end: str) -> bool:

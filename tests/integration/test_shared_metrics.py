@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from app.telemetry.sharing import SharedCounts
-from tests.support.deployment import free_port
+from tests.support.ports import free_port
 from tests.support.scraping import Page
 from tests.support.waiting import eventually
 from tests.support.workers import ROOT

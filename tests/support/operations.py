@@ -12,7 +12,8 @@ from typing import Any
 
 from app.config import Settings
 from app.services.tokens import mint
-from tests.support.deployment import Deployment, deployment, free_port
+from tests.support.deployment import Deployment, deployment
+from tests.support.ports import free_port
 from tests.support.service import RunningService
 from tests.support.tokens import SECRET
 from tests.support.waiting import eventually

@@ -51,12 +51,12 @@ class MeteredConnection(AsyncConnection):
         super().__init__(url, timeout_seconds)
         self._meter = meter
 
-    async def exchange(self, commands: list[tuple[Any, ...]]) -> list[Reply]:
+    async def exchange(self, commands: list[tuple[Any, ...]], number: int = 0) -> list[Reply]:
         """See AsyncConnection."""
         began = time.perf_counter()
         result = "ok"
         try:
-            replies = await super().exchange(commands)
+            replies = await super().exchange(commands, number)
             if any(isinstance(reply, Exception) for reply in replies):
                 result = "refused"
             return replies
