@@ -59,12 +59,13 @@ dashboard: .venv/.runtime  ## write the dashboard and the table of metrics, from
 	$(BIN)/python -m ops.grafana
 	$(BIN)/python -m ops.metrics
 
-lock: .venv/.created  ## pin the newest allowed versions in both locks
+lock: .venv/.created  ## pin the newest allowed versions in all locks
 	$(PIP) install "uv>=0.13"
 	$(BIN)/python -c "import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" > .venv/build.in
 	$(LOCK) .venv/build.in --output-file requirements.lock
 	$(LOCK) .venv/build.in --output-file requirements-dev.lock --extra test --extra otel --constraint requirements.lock
+	$(LOCK) .venv/build.in --output-file requirements-otel.lock --extra otel --constraint requirements-dev.lock
 
 clean:  ## remove .venv, caches and builds; never the data in var
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

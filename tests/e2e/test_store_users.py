@@ -14,6 +14,8 @@ from tests.crash.witness import PARTITIONS
 from tests.support.deployment import Processes
 from tests.support.guarded_store import OPS, GuardedStore, guarded_store
 from tests.support.load import load_on
+from tests.support.ports import free_port
+from tests.support.scraping import Page
 from tests.support.waiting import eventually
 from tests.support.workers import crew
 
@@ -29,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
 
 def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
     """
-    Given processes that log in as frontend, worker, scheduler and auditor
+    Given processes that log in as frontend, worker, scheduler, auditor and metrics
     If they carry out a load, expire a hold and verify everything
     Expect that no command of theirs was refused.
     """
@@ -48,15 +50,26 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
         service.worker("workers.auditor", REDIS_URL=store.url_of("auditor"))
         service.front_end(REDIS_URL=store.url_of("frontend"))
+        port = free_port()
+        service.front_end("app.cli", "metrics", METRICS_PORT=port, REDIS_URL=store.url_of("metrics"))
         assert asyncio.run(load()) == []
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
         eventually(lambda: backend.call("HGET", keys.AUDIT, "checked"), 20)
+        eventually(lambda: store_up(port), 20)
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
     with Redis.from_url(store.url) as admin:
         assert admin.acl_log() == []
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def store_up(port: str) -> float:
+    """What the page of metrics says of the store; 0 until there is one."""
+    try:
+        return Page.read(f"127.0.0.1:{port}").value("balance_store_up")
+    except OSError:
+        return 0
 
 
 FOR_NOBODY = [
@@ -85,6 +98,7 @@ DENIED = {
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
+    "metrics": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XADD", QUEUE, "*", "m", "x")],
     "auditor": [
         ("HSET", keys.totals(1), "a", "1"),
         ("RPUSH", keys.ledger(1, "anna", 0), "a"),
