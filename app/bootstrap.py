@@ -12,14 +12,19 @@ from app.domain.policy import Policy
 from app.domain.rake import RakeRule
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
+from app.queueing.envelope import tracked_message
 from app.queueing.limits import BACKOFF_LAST_SECONDS
+from app.services.asynchronous import Submissions
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
+from app.services.front_end import FrontEnd
+from app.services.payouts import Payouts
 from app.services.schedule import Schedule
-from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.batches import StoreBatches
+from app.storage.commands import StoreCommands
 from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
 from app.storage.queries import READ_SECONDS, StoreQueries
@@ -107,7 +112,9 @@ def make_worker(settings: Settings) -> WorkerParts:
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
     )
-    store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
+    store = BalanceStore(
+        backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
+    )
     return WorkerParts(broker, Execution(store, policy(settings)))
 
 
@@ -134,6 +141,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
+    jobs, partitions = AsyncConnection(store_url(settings)), settings.partitions
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
@@ -142,9 +150,20 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await queries.close()
         await history.close()
         await lookups.close()
+        await jobs.close()
         await log.close()
 
-    return FrontEnd(bus=bus, queries=queries, history=history, lookups=lookups, close=close)
+    return FrontEnd(
+        bus=bus,
+        queries=queries,
+        history=history,
+        lookups=lookups,
+        submissions=Submissions(StoreCommands(jobs), tracked_message, partitions=partitions, admit=bus.admit),
+        payouts=Payouts(
+            StoreBatches(jobs, partitions), tracked_message, partitions=partitions, admit=bus.admit
+        ),
+        close=close,
+    )
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

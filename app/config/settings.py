@@ -71,6 +71,7 @@ class Settings:
     reservation_expiry_interval_ms: Milliseconds = 5_000
     ledger_verification_interval_ms: Milliseconds = 60_000
     idempotency_ttl_ms: Milliseconds = DAY_MS
+    command_state_ttl_ms: Annotated[int, readers.number(1_000, 3_650 * DAY_MS)] = 7 * DAY_MS
     table_bank: Literal["observe", "enforce"] = "observe"
     rake_basis_points: Annotated[int, readers.number(0, 10_000)] = 500
     rake_cap_chips: Chips = 5

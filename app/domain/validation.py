@@ -66,6 +66,12 @@ def check_ids(**ids: str) -> None:
         _CHECKS_ON_POTS[field](field, value)
 
 
+def check_present(**texts: str) -> None:
+    """Raise Malformed unless each named text is there, and short."""
+    for field, value in texts.items():
+        _check_present(field, value)
+
+
 def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:
     if not value:
         raise Malformed(field, "is missing", code)

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from app.services.front_end import FrontEnd
 from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.queries import Queries
-from app.services.submission import CommandBus, FrontEnd
+from app.services.submission import CommandBus
 
 OpenFrontEnd = Callable[[], Awaitable[FrontEnd]]
 

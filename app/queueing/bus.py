@@ -107,6 +107,13 @@ class Bus:
         """True while the store can be reached."""
         return self._available
 
+    def admit(self) -> None:
+        """See CommandBus."""
+        if not self._available:
+            raise Unavailable("the store cannot be reached")
+        if not self._has_room:
+            raise Overloaded("the store's memory is nearly full")
+
     async def execute(
         self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
     ) -> Answer:
@@ -114,12 +121,9 @@ class Bus:
         partition = route(command, self._partitions)
         if partition is None:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
-        if not self._available:
-            raise Unavailable("the store cannot be reached")
-        if self._room.full or not self._has_room:
-            raise Overloaded(
-                "too much work is waiting" if self._has_room else "the store's memory is nearly full"
-            )
+        self.admit()
+        if self._room.full:
+            raise Overloaded("too much work is waiting")
         future: asyncio.Future[Answer] = self._loop.create_future()
         deadline = self._loop.time() + timeout_ms / 1000
         outbox = self._outboxes[partition]

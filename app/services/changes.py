@@ -11,6 +11,7 @@ from app.domain.records import AnswerRecord, RefusalRecord
 from app.domain.requests import RefusalKey, Request
 from app.domain.reservations import Reservation
 from app.domain.state import Decision, State
+from app.services.tracking import Settled
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -57,7 +58,7 @@ class Changes:
 
     `made` are the reservations that must not exist yet. `in_play` are increments by (table, account);
     `in_play_before` what a decision relied on, compared by the commit. `answers` are permanent records that
-    must not exist yet, by the id of their request.
+    must not exist yet, by the id of their request. `settled` are the answers whose states are kept.
     """
 
     accounts: dict[str, AccountChange] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Changes:
     pots: dict[PotKey, PotChange] = field(default_factory=dict)
     answers: dict[str, AnswerRecord] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
 
     def add(self, state: State, request: Request, decision: Decision) -> None:
         """Take in one decision; call before the state applies it."""

@@ -19,6 +19,7 @@ from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.loading import account_of, load
 from app.services.parking import park
 from app.services.ports import Store
+from app.services.settling import note
 from app.services.work import Delivery, Unit, Work
 
 MAX_TRIES_ALONE = 3
@@ -137,6 +138,7 @@ class Execution:
             if work.parking_reason:
                 _log.error("a command is parked: %s", work.parking_reason)
                 work.answer = park(work, changes, now)
+                note(work, work.answer, changes, state)
                 state.refusals.update(changes.refusals)  # a second command of that key is a retry
                 decided.append(work)
                 continue
@@ -160,6 +162,7 @@ class Execution:
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer
+            note(work, decision.answer, changes, state)
             decided.append(work)
         return decided
 

@@ -1,14 +1,9 @@
 """The port through which front ends have commands carried out."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
-from app.services.history import History
-from app.services.lookups import Lookups
-from app.services.queries import Queries
 
 DEFAULT_TIMEOUT_MS = 5_000
 """How long a call without a deadline waits (CONTRACT 1)."""
@@ -28,13 +23,6 @@ class CommandBus(Protocol):
         """
         ...
 
-
-@dataclass(slots=True, frozen=True)
-class FrontEnd:
-    """What one front-end process works with, from its start until it calls `close`."""
-
-    bus: CommandBus
-    queries: Queries
-    history: History
-    lookups: Lookups
-    close: Callable[[], Awaitable[None]]
+    def admit(self) -> None:
+        """Raises Unavailable or Overloaded while nothing may be queued, by whomever."""
+        ...

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.http.api import create_app
-from app.services.submission import FrontEnd
+from app.services.front_end import FrontEnd
 from app.services.tokens import mint
 from tests.support.service import RunningService
 from tests.support.web import JSON, ask, code_of, opened, post, settings_of

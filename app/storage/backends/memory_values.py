@@ -226,6 +226,8 @@ _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
         "hash",
         lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)],
     ),
+    "HLEN": ("hash", lambda value, _: len(value)),
+    "HVALS": ("hash", lambda value, _: list(value.values())),
     "GET": ("string", lambda value, _: value),
     "LINDEX": ("list", lambda value, args: _at(value, args[0])),
     "LRANGE": ("list", lambda value, args: _slice(value, args[0], args[1])),

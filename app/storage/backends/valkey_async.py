@@ -9,9 +9,9 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
-from app.services.faults import StoreUnavailable, StoreUnfit, Unavailable
+from app.services.faults import Overloaded, StoreUnavailable, StoreUnfit, Unavailable
 from app.services.queue import Entry, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
@@ -102,6 +102,20 @@ class AsyncConnection:
             return await self.read(plan)
         except StoreUnavailable as away:
             raise Unavailable(str(away)) from away
+
+    async def commit(self, plan: Plan) -> list[int]:
+        """Apply the plan's writes, all or nothing; the indexes of the checks that failed, [] when applied.
+
+        Raises Unavailable or Overloaded when nothing was written, StoreUnavailable when that is not known.
+        """
+        checks, writes = _pack(plan.checks), _pack(plan.writes)
+        call = ("FCALL", library.COMMIT, len(plan.keys), *plan.keys, checks, writes)
+        reply = (await self.exchange([call]))[0]
+        if isinstance(reply, OutOfMemoryError):
+            raise Overloaded(str(reply))
+        if isinstance(reply, ResponseError):
+            raise Unavailable(str(reply))
+        return reply if isinstance(reply, list) else []
 
     def suspect(self) -> None:
         """The server was out of sight: connect anew before anything is sent."""

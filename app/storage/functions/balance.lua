@@ -25,6 +25,10 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:totals:{NNN}                   hash    sums per currency and counts of the partition
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
   balance:dead:{NNN}                     hash    parked commands, until ops resolve them
+  balance:commands:{NNN}|ID              hash    a command nobody waits for: intent, then done (expires) or parked
+  balance:batches:{NNN}|ID               hash    settled lines of a batch: number to `a` applied, `r` replayed,
+                                                 `f`, `p` and why: refused, parked
+  balance:batches:manifests:{NNN}|ID     hash    a batch: content (hash), items, total, sent|NNN, cancelledAt, ...
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
