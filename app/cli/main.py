@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, Lazy] = {
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
     "account": Lazy("app.cli.account:account", "Show an account, its holds and its history."),
     "table": Lazy("app.cli.table:table", "Show what lies on a table."),
+    "payouts": Lazy("app.cli.payouts:payouts", "Pay many accounts at once, each line exactly once."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }

@@ -55,11 +55,15 @@ class Withdraw(AccountCommand, frozen=True):
     reason: str = ""
 
 
+PAYOUT = "PAYOUT"
+PAYOUT_TYPES = frozenset({PAYOUT, "BONUS", "REFERRAL"})
+
+
 class Payout(AccountCommand, frozen=True):
     """Pay `amount` chips to the account; opens it when needed. `type` is PAYOUT, BONUS or REFERRAL."""
 
     amount: int
-    type: str = "PAYOUT"
+    type: str = PAYOUT
     reason: str = ""
 
 
@@ -181,4 +185,3 @@ KINDS: dict[str, type[Command]] = {
         CancelPot,
     )
 }
-PAYOUT_TYPES = frozenset({"PAYOUT", "BONUS", "REFERRAL"})

@@ -95,7 +95,7 @@ class CallGuard:
                 )
 
 
-def _handler_of(method: MethodDescriptor) -> Callable[..., grpc.RpcMethodHandler[Any, Any]]:
+def _handler_of(method: MethodDescriptor) -> "Callable[..., grpc.RpcMethodHandler[Any, Any]]":
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler
     return grpc.unary_unary_rpc_method_handler

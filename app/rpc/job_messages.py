@@ -21,7 +21,7 @@ def payout(request: pb.PayoutRequest | pb.PayoutItem) -> commands.Payout:
     return commands.Payout(
         account_id=request.account_id,
         amount=request.amount,
-        type=request.type or commands.Payout.type,
+        type=request.type or commands.PAYOUT,
         reason=request.reason,
     )
 
