@@ -92,11 +92,15 @@ class Paying:
                 return
 
     async def _send(self, draft: Draft, header: pb.BatchHeader) -> pb.SubmitBatchResponse:
-        return await self._stub.SubmitBatch(_parts(draft, header), metadata=self._metadata)
+        answer: pb.SubmitBatchResponse = await self._stub.SubmitBatch(
+            _parts(draft, header), metadata=self._metadata
+        )
+        return answer
 
     async def _get(self, batch_id: str, *, brief: bool) -> pb.GetBatchResponse:
         request = pb.GetBatchRequest(batch_id=batch_id, brief=brief)
-        return await self._stub.GetBatch(request, metadata=self._metadata, timeout=CALL_SECONDS)
+        answer: pb.GetBatchResponse = await self._call("GetBatch", request)
+        return answer
 
     async def _call(self, method: str, request: Any) -> Any:
         return await getattr(self._stub, method)(request, metadata=self._metadata, timeout=CALL_SECONDS)

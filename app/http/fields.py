@@ -47,6 +47,29 @@ class Text(fields.String):
         super().__init__(validate=length, metadata=metadata, error_messages=_wrong(text), **options)
 
 
+class AccountId(fields.String):
+    """An id that a caller may use (CONTRACT 3), of an account where nothing else is said."""
+
+    code = "INVALID_ACCOUNT_ID"
+
+    def __init__(self, **options: Any) -> None:
+        text = "must match [A-Za-z0-9._:@-]{1,128}"
+        shape = validate.Regexp(r"^[A-Za-z0-9._:@-]{1,128}\Z", error=text)
+        super().__init__(validate=shape, error_messages=_wrong(text), **options)
+
+
+class Switch(fields.Boolean):
+    """true or false, as these words."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(error_messages=_wrong("must be true or false"), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid")
+        return bool(value == "true")
+
+
 class Whole(fields.Integer):
     """A whole number in a query, in decimal digits."""
 

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from app.services.asynchronous import Submissions
 from app.services.front_end import FrontEnd
 from app.services.history import History
 from app.services.lookups import Lookups
+from app.services.payouts import Payouts
 from app.services.queries import Queries
 from app.services.submission import CommandBus
 
@@ -37,6 +39,14 @@ class FrontEndLife:
     @property
     def lookups(self) -> Lookups:
         return self.front_end.lookups
+
+    @property
+    def submissions(self) -> Submissions:
+        return self.front_end.submissions
+
+    @property
+    def payouts(self) -> Payouts:
+        return self.front_end.payouts
 
     @property
     def history(self) -> History:
