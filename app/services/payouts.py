@@ -17,9 +17,9 @@ from app.services.tracking import Seal, Track, Tracked
 
 CHUNK_ITEMS = 128
 """As many as fit one message: callers that come meanwhile wait for one."""
-CHUNKS_AT_ONCE = 16
-"""On their way at any moment: enough to keep a worker busy, so few that the store's memory stays flat, and
-that a worker which follows a dead one has little to look at closely."""
+CHUNKS_AT_FIRST, CHUNKS_AT_MOST = 4, 32
+"""On their way at any moment: few, so that the store's memory stays flat and a worker that follows a dead one
+has little to look at closely; one more whenever the workers had nothing left to do, for there may be many."""
 CHUNKS_IN_PARTITION = 2
 LOOK_SECONDS = 0.02
 DRAFTS_AT_ONCE = 4
@@ -162,6 +162,7 @@ class _Progress:
         self.settled: dict[int, int] = {}
         self._items = draft.items
         self._next = dict.fromkeys(draft.items)  # in order; a partition leaves when all of it is sent
+        self._most = CHUNKS_AT_FIRST
 
     @property
     def unsent(self) -> bool:
@@ -177,7 +178,10 @@ class _Progress:
 
     def next_chunks(self) -> Iterator[tuple[int, int, list[Item]]]:
         """What may be sent now: partition, offset and items; of each partition one chunk."""
-        room = CHUNKS_AT_ONCE - sum(map(self._chunks_on_their_way, self.sent))
+        on_their_way = sum(map(self._chunks_on_their_way, self.sent))
+        if self.sent and not on_their_way:
+            self._most = min(self._most + 1, CHUNKS_AT_MOST)
+        room = self._most - on_their_way
         for partition in self._next:
             if room <= 0:
                 return
