@@ -23,6 +23,7 @@ from app.rpc.gen import balance_pb2 as pb
 from app.services.payout_files import read_file
 
 _NOT_PAID, _COULD_NOT_RUN = 1, 2
+_CANCELLED = "BATCH_CANCELLED"
 _LINE_SECONDS = 2.0
 _COUNTS = ("items", "applied", "replayed", "refused", "parked", "total")
 _COLUMNS = ("account", "amount", "key", "type", "reason")
@@ -138,7 +139,7 @@ async def _submit(
         before = await talk.batch(header.batch_id)
         answer = await talk.submit(draft, header)
         _refuse_problems(f"{problem.field} {problem.message}" for problem in answer.problems)
-        if not answer.ok and not answer.batch.sent:
+        if answer.error not in ("", _CANCELLED):
             raise GaveUpError(f"{answer.error} {header.batch_id}")
         if header.dry_run:
             return pb.Batch(batch_id=answer.batch_id, items=draft.count, total=draft.total)

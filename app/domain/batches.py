@@ -16,7 +16,7 @@ from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, partition_of
 from app.domain.validation import Malformed, check_command
 
 MAX_ITEMS = 500_000
-MAX_LINE = 10_000_000
+MAX_LINE = 1_000_000
 MAX_PROBLEMS = 100
 """What a caller is told at once; the rest shows when these are mended."""
 

@@ -54,7 +54,8 @@ class AccountId(fields.String):
 
     def __init__(self, **options: Any) -> None:
         text = "must match [A-Za-z0-9._:@-]{1,128}"
-        shape = validate.Regexp(r"^[A-Za-z0-9._:@-]{1,128}\Z", error=text)
+        braces = text.replace("{", "{{").replace("}", "}}")  # it is a format there
+        shape = validate.Regexp(r"^[A-Za-z0-9._:@-]{1,128}\Z", error=braces)
         super().__init__(validate=shape, error_messages=_wrong(text), **options)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from app.domain.batches import Draft, Item
+from app.domain.batches import MAX_LINE, Draft, Item
 from app.domain.commands import PAYOUT, Payout
 from app.domain.validation import Malformed
 from app.services.strict_json import parse_object
@@ -54,6 +54,8 @@ class LineReader:
 
     def feed(self, piece: bytes) -> None:
         """Read every line that is complete now."""
+        if self._draft.full or self._line > MAX_LINE:
+            return  # it is wrong already; the rest costs nothing
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             self._take(line)
@@ -63,6 +65,8 @@ class LineReader:
 
     def end(self) -> None:
         """Read what is left: the last line may lack its end."""
+        if self._line > MAX_LINE:
+            self._draft.note(0, "file", f"holds more than {MAX_LINE} lines")
         self._take(self._rest)
         self._rest = b""
 

@@ -92,7 +92,7 @@ class Payouts:
             refusal = _refusal(manifest, wanted)
             if refusal is None:
                 await self._send(draft, manifest)
-            view = await self._store.view(batch_id)
+            view = None if refusal is BatchRefusal.BATCH_ID_REUSED else await self._store.view(batch_id)
         except (Unavailable, StoreUnavailable, Overloaded) as away:
             raise Interrupted(str(away)) from away
         if refusal is None and view is not None and view.manifest.cancelled and view.sent < draft.count:

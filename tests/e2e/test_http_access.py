@@ -43,6 +43,13 @@ MAKE_CHIPS: Row = {
     "both": (200, 200, 400),
 }
 OPENING: Row = MAKE_CHIPS | {"player": (200, 403, 400), "ops": (200, 403, 400)}
+TAKEN: Row = {
+    "nobody": NOBODY,
+    "player": (403, 403, 403),
+    "service": (202, 202, 202),
+    "ops": (403, 403, 403),
+    "both": (202, 202, 202),
+}
 SERVICES: Row = {
     "nobody": NOBODY,
     "player": (403, 403, 403),
@@ -63,6 +70,12 @@ ACCESS: dict[tuple[str, str], Row] = {
     ("GET", f"{ACCOUNT}/ledger"): READ,
     ("GET", f"{ACCOUNT}/reservations"): READ,
     ("GET", "/api/transactions/{transaction_id}"): SERVICES,
+    ("POST", "/api/commands"): TAKEN,
+    ("GET", "/api/commands/{command_id}"): SERVICES,
+    ("POST", "/api/batches"): TAKEN,
+    ("GET", "/api/batches/{batch_id}"): SERVICES,
+    ("GET", "/api/batches/{batch_id}/items"): SERVICES,
+    ("POST", "/api/batches/{batch_id}/cancel"): SERVICES,
     ("GET", "/api/openapi.json"): ANYONE,
     ("GET", "/api/docs"): ANYONE,
     ("GET", "/api/docs/{name}"): ANYONE,
@@ -71,7 +84,10 @@ BODIES: dict[str, object] = {
     ACCOUNT: {},
     f"{ACCOUNT}/deposit": {"amount": 1, "source": "s"},
     f"{ACCOUNT}/withdraw": {"amount": 1},
+    "/api/commands": {"operation": "Payout", "accountId": "access", "amount": 1},
+    "/api/batches": {"account": "access", "amount": 1},
 }
+LINES = ("Content-Type", "application/x-ndjson")
 CODES = {400: "INVALID_ACCOUNT_ID", 401: "UNAUTHORIZED", 403: "FORBIDDEN"}
 
 
@@ -104,11 +120,29 @@ def transactions(service: RunningService, accounts: dict[str, str]) -> dict[str,
     return made | {"house": made["own"]}
 
 
+@pytest.fixture(scope="module")
+def jobs(service: RunningService) -> dict[str, str]:
+    """A command and a batch that somebody has submitted."""
+    taken = [
+        ask(
+            service,
+            path,
+            service.token,
+            "POST",
+            raw=json.dumps(BODIES[path]).encode(),
+            headers=[media, ("Idempotency-Key", "access")],
+        ).body
+        for path, media in (("/api/commands", JSON), ("/api/batches", LINES))
+    ]
+    return {"command_id": taken[0]["commandId"], "batch_id": taken[1]["batchId"]}
+
+
 @pytest.mark.parametrize(("route", "role", "whose"), list(product(ACCESS, ROLES, WHOSE)))
 def test_each_role_may_do_exactly_this(
     service: RunningService,
     accounts: dict[str, str],
     transactions: dict[str, str],
+    jobs: dict[str, str],
     route: tuple[str, str],
     role: str,
     whose: str,
@@ -116,7 +150,7 @@ def test_each_role_may_do_exactly_this(
     """Players their own, services any player's, ops the house's."""
     method, path = route
     filled = path.format(
-        account_id=accounts[whose], transaction_id=transactions[whose], name="swagger-ui.css"
+        account_id=accounts[whose], transaction_id=transactions[whose], name="swagger-ui.css", **jobs
     )
     body = [json.dumps(BODIES[path]).encode()] if path in BODIES else []
     answer = ask(
@@ -125,7 +159,7 @@ def test_each_role_may_do_exactly_this(
         ROLES[role](settings_of(service), accounts["own"]),
         method,
         raw=body[0] if body else None,
-        headers=[JSON, ("Idempotency-Key", uuid4().hex)] if body else [],
+        headers=[LINES if path == "/api/batches" else JSON, ("Idempotency-Key", uuid4().hex)] if body else [],
     )
     assert answer.status == ACCESS[route][role][WHOSE.index(whose)], answer
     if answer.status in CODES:
