@@ -94,6 +94,8 @@ class BatchStore(Protocol):
     async def send(self, manifest: Manifest, chunks: list[Chunk]) -> bool:
         """Queue the chunks and note that they were sent, in one atomic write.
 
+        Those of one partition follow each other without a gap.
+
         False, and nothing was written, where another sender was faster or the batch was cancelled.
         """
         ...

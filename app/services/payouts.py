@@ -15,13 +15,13 @@ from app.services.batches import BatchStore, BatchView, Chunk, Manifest, Settled
 from app.services.faults import Interrupted, Overloaded, StoreUnavailable, Unavailable
 from app.services.tracking import Seal, Track, Tracked
 
-CHUNK_ITEMS = 128
-"""As many as fit one message: callers that come meanwhile wait for one."""
-CHUNKS_AT_FIRST, CHUNKS_AT_MOST = 4, 32
-"""On their way at any moment: few, so that the store's memory stays flat and a worker that follows a dead one
-has little to look at closely; one more whenever the workers had nothing left to do, for there may be many."""
-CHUNKS_IN_PARTITION = 2
-LOOK_SECONDS = 0.02
+CHUNK_ITEMS = 32
+"""In one message. A unit of callers takes one with it, and they wait for it; larger ones are no faster."""
+CHUNKS_AT_FIRST, CHUNKS_AT_MOST = 16, 128
+"""On their way at any moment: few, so that the store's memory stays flat, and whoever follows a dead worker
+has little to look at closely; some more whenever the workers had nothing left to do, for there may be many."""
+CHUNKS_IN_PARTITION = 4
+LOOK_SECONDS = 0.01
 DRAFTS_AT_ONCE = 4
 """Batches held in one front end: the largest takes about 150 MB while it is sent."""
 PAGE_LINES = 500
@@ -177,18 +177,18 @@ class _Progress:
         return [partition for partition in self.sent if self._on_their_way(partition) > 0]
 
     def next_chunks(self) -> Iterator[tuple[int, int, list[Item]]]:
-        """What may be sent now: partition, offset and items; of each partition one chunk."""
+        """What may be sent now: partition, offset and items; those of a partition in their order."""
         on_their_way = sum(map(self._chunks_on_their_way, self.sent))
         if self.sent and not on_their_way:
-            self._most = min(self._most + 1, CHUNKS_AT_MOST)
+            self._most = min(self._most + CHUNKS_IN_PARTITION, CHUNKS_AT_MOST)
         room = self._most - on_their_way
         for partition in self._next:
-            if room <= 0:
-                return
-            if self._chunks_on_their_way(partition) < CHUNKS_IN_PARTITION:
-                offset = self.sent.get(partition, 0)
-                yield partition, offset, self._items[partition][offset : offset + CHUNK_ITEMS]
-                room -= 1
+            offset = self.sent.get(partition, 0)
+            for _ in range(min(room, CHUNKS_IN_PARTITION - self._chunks_on_their_way(partition))):
+                if items := self._items[partition][offset : offset + CHUNK_ITEMS]:
+                    yield partition, offset, items
+                    offset += CHUNK_ITEMS
+                    room -= 1
 
     def note(self, chunks: list[Chunk]) -> None:
         """These were sent."""

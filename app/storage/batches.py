@@ -43,9 +43,11 @@ class StoreBatches:
         plan, key = Plan(), self._key(manifest.batch_id)
         plan.expect(key, "content", manifest.content)
         plan.expect(key, "cancelledAt", "")
+        first = {chunk.partition: chunk.offset for chunk in reversed(chunks)}
+        for partition, offset in first.items():
+            plan.expect_count(key, keys.sent_field(partition), offset)
         for chunk in chunks:
             field = keys.sent_field(chunk.partition)
-            plan.expect_count(key, field, chunk.offset)
             plan.write("HINCRBY", key, field, chunk.count)
             plan.write("XADD", keys.queue(chunk.partition, Lane.BULK), "*", "m", chunk.message)
         plan.write("HINCRBY", keys.META, "commits", 1)

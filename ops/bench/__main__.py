@@ -4,12 +4,14 @@ import argparse
 
 from ops.bench.measuring import Found, measure
 from ops.bench.overload import print_overload
+from ops.bench.payrolls import print_payrolls
 from ops.bench.report import print_report
 from ops.bench.scenarios import PARTS
 from ops.bench.servers import service
 
 OVERLOAD = "overload"
-NAMES = [*(part.name for part in PARTS), OVERLOAD]
+PAYOUTS = "payouts"
+NAMES = [*(part.name for part in PARTS), OVERLOAD, PAYOUTS]
 
 
 def parts_of(text: str) -> list[str]:
@@ -30,6 +32,8 @@ def main() -> None:
     if OVERLOAD in arguments.only:
         with service() as place:
             print_overload(place.grpc, place.parent, arguments.seconds)
+    if PAYOUTS in arguments.only:
+        print_payrolls()
     parts = [part for part in PARTS if part.name in arguments.only]
     found: Found = {}
     try:
