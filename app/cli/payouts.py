@@ -24,6 +24,7 @@ from app.services.payout_files import read_file
 
 _NOT_PAID, _COULD_NOT_RUN = 1, 2
 _CANCELLED = "BATCH_CANCELLED"
+_REFUSALS = {"BATCH_ID_REUSED": "BATCH_ID_REUSED: {} is another file's id; nothing was sent"}
 _LINE_SECONDS = 2.0
 _COUNTS = ("items", "applied", "replayed", "refused", "parked", "total")
 _COLUMNS = ("account", "amount", "key", "type", "reason")
@@ -140,7 +141,7 @@ async def _submit(
         answer = await talk.submit(draft, header)
         _refuse_problems(f"{problem.field} {problem.message}" for problem in answer.problems)
         if answer.error not in ("", _CANCELLED):
-            raise GaveUpError(f"{answer.error} {header.batch_id}")
+            raise GaveUpError(_REFUSALS.get(answer.error, answer.error).format(header.batch_id))
         if header.dry_run:
             return pb.Batch(batch_id=answer.batch_id, items=draft.count, total=draft.total)
         batch = await talk.settled(header.batch_id) if wait else answer.batch

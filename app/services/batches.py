@@ -122,5 +122,5 @@ class BatchStore(Protocol):
         ...
 
     async def cancel(self, batch_id: str) -> Manifest | None:
-        """Let nothing more of it be sent; the manifest as it is then."""
+        """Let nothing more of it be sent, if there is more; the manifest as it is then."""
         ...

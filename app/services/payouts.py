@@ -18,8 +18,8 @@ from app.services.tracking import Seal, Track, Tracked
 CHUNK_ITEMS = 32
 """In one message. A unit of callers takes one with it, and they wait for it; larger ones are no faster."""
 CHUNKS_AT_FIRST, CHUNKS_AT_MOST = 16, 128
-"""On their way at any moment: few, so that the store's memory stays flat, and whoever follows a dead worker
-has little to look at closely; some more whenever the workers had nothing left to do, for there may be many."""
+"""On their way at any moment: few, so that the store's memory stays flat, and the worker after a dead one has
+little to look at closely; some more whenever the workers had nothing left to do, for there may be many."""
 CHUNKS_IN_PARTITION = 4
 LOOK_SECONDS = 0.01
 DRAFTS_AT_ONCE = 4

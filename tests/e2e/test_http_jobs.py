@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,9 @@ import pytest
 
 from app.client import BalanceClient
 from app.client.calls import deposit
+from app.domain.identifiers import partition_of
+from app.storage import keys
+from app.storage.backends.valkey import ValkeyBackend
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 from tests.support.web import Answer, ask, balance_of, code_of, opened, post
@@ -129,8 +133,26 @@ def test_a_batch_is_taken_and_paid(service: RunningService) -> None:
     assert (other.status, code_of(other)) == (422, "BATCH_ID_REUSED")
     cancelled = ask(service, f"/api/batches/{batch_id}/cancel", service.token, "POST", raw=b"")
     assert cancelled.status == 200
+    assert "cancelledAt" not in cancelled.body, "there was nothing left to stop"
+
+
+def test_a_cancelled_batch_is_not_gone_on_with(service: RunningService) -> None:
+    """
+    Given a batch of which a front end has sent one chunk, and died
+    If it is cancelled
+    Expect that whoever submits it again is told.
+    """
+    account, batch_id = opened(service), uuid4().hex
+    raw = lines_of(*[{"account": account, "amount": 1}] * 100)
+    batch(service, raw, f"?batchId={batch_id}")
+    with closing(ValkeyBackend(service.redis_url)) as backend:
+        sent = keys.sent_field(partition_of(account, 64))
+        backend.call("HSET", keys.batch(partition_of(batch_id, 64), batch_id), sent, 32)
+    cancelled = ask(service, f"/api/batches/{batch_id}/cancel", service.token, "POST", raw=b"")
+    assert (cancelled.status, cancelled.body["sent"]) == (200, 32)
     late = batch(service, raw, f"?batchId={batch_id}")
     assert (late.status, code_of(late)) == (409, "BATCH_CANCELLED")
+    assert balance_of(service, account) == 100
 
 
 def test_wrong_lines_are_named_and_nothing_is_sent(service: RunningService) -> None:
