@@ -67,6 +67,34 @@ class Payout(AccountCommand, frozen=True):
     reason: str = ""
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """One payout of those that are paid together: a line of a batch, with its own key."""
+
+    line: int
+    key: str
+    account_id: str
+    amount: int
+    type: str = PAYOUT
+    reason: str = ""
+
+    @property
+    def payout(self) -> Payout:
+        """The same as a command of its own: it is found under that one's id."""
+        return Payout(account_id=self.account_id, amount=self.amount, type=self.type, reason=self.reason)
+
+
+class PayTogether(Command, frozen=True):
+    """Pay every part or none. Carries no key: each part has one, and is paid once, with whomever."""
+
+    keyed: ClassVar[bool] = False
+    batch_id: str
+    parts: tuple[Part, ...]
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.batch_id
+
+
 class CashOut(AccountCommand, frozen=True):
     """Bring `amount` chips from the table back to the account."""
 
@@ -175,6 +203,7 @@ KINDS: dict[str, type[Command]] = {
         Deposit,
         Withdraw,
         Payout,
+        PayTogether,
         CashOut,
         Reserve,
         Commit,

@@ -16,6 +16,7 @@ from app.domain.commands import (
     EnsureAccount,
     ExpireReservation,
     Payout,
+    PayTogether,
     RecordContribution,
     Release,
     Reserve,
@@ -27,7 +28,7 @@ from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.domain.replays import stored_answer
 from app.domain.requests import Request
-from app.domain.rules import accounts, pots, reservations
+from app.domain.rules import accounts, payouts, pots, reservations
 from app.domain.rules.case import Case
 from app.domain.state import Decision, State
 
@@ -36,6 +37,7 @@ _RULES: dict[type[Command], Callable[[Case, Any], Decision]] = {
     Deposit: accounts.deposit,
     Withdraw: accounts.withdraw,
     Payout: accounts.payout,
+    PayTogether: payouts.pay_together,
     CashOut: accounts.cash_out,
     Reserve: reservations.reserve,
     Commit: reservations.commit,

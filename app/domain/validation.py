@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.amounts import MAX_CHIPS, is_amount
-from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, TableCommand, Winner, Withdraw
+from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, Part, TableCommand, Winner, Withdraw
 from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key
 
 MAX_TIMEOUT_SECONDS = 86_400
@@ -12,6 +12,8 @@ MAX_TEXT_LENGTH = 255
 MAX_CONTRIBUTION_TYPE_LENGTH = 64
 MAX_WINNERS = 64
 """Winners named in one settlement (CONTRACT 1)."""
+MAX_PARTS = 128
+"""Payouts that are paid together."""
 
 
 class Malformed(ValueError):
@@ -152,6 +154,20 @@ def _check_seat_ids(field: str, value: object) -> None:
         raise Malformed(field, "name a seat twice")
 
 
+def _check_parts(field: str, value: object) -> None:
+    if not value:
+        raise Malformed(field, "are missing")
+    if not isinstance(value, tuple) or len(value) > MAX_PARTS:
+        raise Malformed(field, f"must be a list of at most {MAX_PARTS}")
+    for place, part in enumerate(value):
+        if not isinstance(part, Part):
+            raise Malformed(f"{field}[{place}]", "must be a part")
+        _check_whole(2**53 - 1)(f"{field}[{place}].line", part.line)
+        check_command(part.payout, part.key)
+    if len({(part.account_id, part.key) for part in value}) < len(value):
+        raise Malformed(field, "name a key of an account twice")
+
+
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "account_id": check_account_id,
     "table_id": _check_id,
@@ -164,6 +180,8 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "type": _check_one_of(PAYOUT_TYPES),
     "source": _check_text,
     "reason": _check_text,
+    "batch_id": _check_id,
+    "parts": _check_parts,
 }
 _CHECKS_ON_POTS: Mapping[str, Callable[[str, object], None]] = {
     **_CHECKS,

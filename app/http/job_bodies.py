@@ -79,6 +79,7 @@ class BatchQuery(_Strict):
     count = Whole(1, MAX_LINE, load_default=lambda: None)
     total = Whole(1, MAX_CHIPS, load_default=lambda: None)
     dry_run = Switch(data_key="dryRun", load_default=False)
+    all_or_nothing = Switch(data_key="allOrNothing", load_default=False)
 
 
 class ItemsQuery(_Strict):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.domain.commands import KINDS, AccountCommand, Command, TableCommand
+from app.domain.commands import KINDS, AccountCommand, Command, PayTogether, TableCommand
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.requests import Request
 from app.domain.validation import check_command
@@ -132,11 +132,14 @@ def tracked_message(tracked: Sequence[Tracked], message_id: str) -> str:
 
 
 def route(command: Command, partitions: int) -> int | None:
-    """The partition a command belongs to; None for a reservation id that cannot be read."""
+    """The partition a command belongs to; None for a reservation id that cannot be read, or for several."""
     if isinstance(command, AccountCommand):
         return partition_of(command.account_id, partitions)
     if isinstance(command, TableCommand):
         return partition_of(command.table_id, partitions)
+    if isinstance(command, PayTogether):
+        found = {partition_of(part.account_id, partitions) for part in command.parts}
+        return found.pop() if len(found) == 1 else None
     partition = partition_in(command.aggregate_id)
     return partition if partition is not None and partition < partitions else None
 

@@ -138,7 +138,11 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
                     draft.add(job_messages.item(line))
             draft.finish(header.batch_id, **job_messages.expected(header))
             found = await self._payouts.submit(
-                draft, header.batch_id, submitted_by=CALLER.get(), dry_run=header.dry_run
+                draft,
+                header.batch_id,
+                submitted_by=CALLER.get(),
+                dry_run=header.dry_run,
+                all_or_nothing=header.all_or_nothing,
             )
             return job_messages.submitted_batch_response(found, draft)
 

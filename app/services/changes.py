@@ -77,7 +77,7 @@ class Changes:
         """Take in one decision; call before the state applies it."""
         for effect in decision.accounts:
             self._add_account(state, effect.account)
-            self.postings.extend((posting, decision.fingerprint) for posting in effect.postings)
+            self.postings.extend((posting, decision.fingerprint_of(posting)) for posting in effect.postings)
         for reservation in decision.reservations:
             if state.reservations.get(reservation.reservation_id) is None:
                 self.made.add(reservation.reservation_id)

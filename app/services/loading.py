@@ -6,6 +6,7 @@ from app.domain.commands import (
     AccountCommand,
     CashOut,
     Commit,
+    PayTogether,
     RecordContribution,
     Release,
     ReservationCommand,
@@ -46,6 +47,8 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
             wanted.reservations.add(command.reservation_id)
         elif isinstance(command, AccountCommand):
             wanted.accounts.add(command.account_id)
+        elif isinstance(command, PayTogether):
+            _merge(wanted, first_wanted(request.parts, policy))
         elif isinstance(command, TableCommand):
             wanted.pots.add(command.pot_key)
             wanted.accounts.update(_accounts_of_pot(request))
@@ -55,6 +58,11 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
         if policy.enforce_table_bank and isinstance(command, CashOut | RecordContribution):
             wanted.seats.add((command.table_id, command.account_id))
     return wanted
+
+
+def _merge(wanted: Wanted, more: Wanted) -> None:
+    for name in Wanted.__slots__:
+        getattr(wanted, name).update(getattr(more, name))
 
 
 def _permanent(wanted: Wanted, request: Request) -> set[str]:
@@ -76,7 +84,7 @@ def _accounts_of_pot(request: Request) -> set[str]:
 
 def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy) -> Wanted:
     wanted = Wanted()
-    for request in requests:
+    for request in (each for whole in requests for each in (whole.parts or (whole,))):
         command = request.command
         if isinstance(command, ReservationCommand):
             reservation = state.reservations[command.reservation_id]

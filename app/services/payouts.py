@@ -10,7 +10,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from app.domain.batches import MAX_LINE, Draft, Item
+from app.domain.commands import Part, PayTogether
 from app.domain.identifiers import is_caller_id
+from app.domain.validation import MAX_PARTS
 from app.services.batches import BatchStore, BatchView, Chunk, Manifest, SettledItem
 from app.services.faults import Interrupted, Overloaded, StoreUnavailable, Unavailable
 from app.services.tracking import Seal, Track, Tracked
@@ -22,6 +24,7 @@ CHUNKS_AT_FIRST, CHUNKS_AT_MOST = 16, 128
 little to look at closely; some more whenever the workers had nothing left to do, for there may be many."""
 CHUNKS_IN_PARTITION = 4
 LOOK_SECONDS = 0.01
+_TOGETHER = "together"
 DRAFTS_AT_ONCE = 4
 """Batches held in one front end: the largest takes about 150 MB while it is sent."""
 PAGE_LINES = 500
@@ -65,19 +68,28 @@ class Payouts:
             self._drafts -= 1
 
     async def submit(
-        self, draft: Draft, batch_id: str = "", *, submitted_by: str = "", dry_run: bool = False
+        self,
+        draft: Draft,
+        batch_id: str = "",
+        *,
+        submitted_by: str = "",
+        dry_run: bool = False,
+        all_or_nothing: bool = False,
     ) -> SubmittedBatch:
         """Queue a draft that is finished; returns when all of it is queued, or it was cancelled.
 
         Raises Interrupted when the store, or the queue, was away in between; Overloaded or Unavailable when
-        nothing was queued. A dry run only looks whether the batch would be taken.
+        nothing was queued. A dry run only looks whether the batch would be taken. All or nothing, it is one
+        command, of accounts of one partition.
         """
+        if all_or_nothing:
+            _check_together(draft)
         batch_id = batch_id or draft.derived_id
         if draft.problems:
             return SubmittedBatch(batch_id, BatchRefusal.INVALID_BATCH)
         wanted = Manifest(
             batch_id=batch_id,
-            content=draft.content,
+            content=f"{draft.content} {_TOGETHER}" if all_or_nothing else draft.content,
             items=draft.count,
             total=draft.total,
             last_line=draft.last_line,
@@ -90,7 +102,9 @@ class Payouts:
         try:
             manifest, _ = await self._store.open(wanted)
             refusal = _refusal(manifest, wanted)
-            if refusal is None:
+            if refusal is None and all_or_nothing:
+                await self._send_together(draft, manifest)
+            elif refusal is None:
                 await self._send(draft, manifest)
             view = None if refusal is BatchRefusal.BATCH_ID_REUSED else await self._store.view(batch_id)
         except (Unavailable, StoreUnavailable, Overloaded) as away:
@@ -139,6 +153,27 @@ class Payouts:
             else:
                 manifest = await self._store.manifest(manifest.batch_id)
                 progress = _Progress(draft, manifest)
+
+    async def _send_together(self, draft: Draft, manifest: Manifest) -> None:
+        """Queue all of it as one command."""
+        if manifest.sent:
+            return
+        ((partition, items),) = draft.items.items()
+        parts = [
+            Part(
+                line=item.line,
+                key=item.key_in(manifest.batch_id),
+                account_id=item.payout.account_id,
+                amount=item.payout.amount,
+                type=item.payout.type,
+                reason=item.payout.reason,
+            )
+            for item in items
+        ]
+        command = PayTogether(batch_id=manifest.batch_id, parts=tuple(parts))
+        track = Track(batch_id=manifest.batch_id)
+        message = self._seal([Tracked(command, "", manifest.batch_id, track)], manifest.batch_id)
+        await self._store.send(manifest, [Chunk(partition, 0, len(items), message)])
 
     def _chunk(self, batch_id: str, partition: int, offset: int, items: list[Item]) -> Chunk:
         tracked = [
@@ -203,6 +238,15 @@ class _Progress:
 
     def _chunks_on_their_way(self, partition: int) -> int:
         return -(-self._on_their_way(partition) // CHUNK_ITEMS)
+
+
+def _check_together(draft: Draft) -> None:
+    """Note why these lines cannot be paid all or none."""
+    if len(draft.items) > 1:
+        text = f"needs accounts of one partition, and these are of {len(draft.items)}"
+        draft.note(0, "all-or-nothing", f"{text}: submit each partition's lines apart, or all without it")
+    if draft.count > MAX_PARTS:
+        draft.note(0, "all-or-nothing", f"is for at most {MAX_PARTS} lines, and these are {draft.count}")
 
 
 def _refusal(found: Manifest, wanted: Manifest) -> BatchRefusal | None:

@@ -90,6 +90,26 @@ def test_a_dry_run_pays_nothing(service: RunningService, tmp_path: Path) -> None
     assert balance_of(service, account) == 0
 
 
+def test_all_or_nothing(service: RunningService, tmp_path: Path) -> None:
+    """
+    Given lines of one account, of which one has no room for its chips
+    Expect none paid when they are to be paid together; and lines of several partitions refused as such.
+    """
+    account, other = opened(service, 1), opened(service, 2**53 - 1)
+    fits = file_of(tmp_path / "fits", {"account": account, "amount": 5}, {"account": account, "amount": 6})
+    code, told, _ = payouts(service, "submit", fits, "--all-or-nothing")
+    assert (code, told["applied"], balance_of(service, account)) == (0, 2, 12)
+    too_much = file_of(
+        tmp_path / "f", {"account": account, "amount": 5}, {"account": account, "amount": 2**53 - 7}
+    )
+    code, told, _ = payouts(service, "submit", too_much, "--all-or-nothing")
+    assert (code, told["refused"], balance_of(service, account)) == (1, 2, 12)
+    apart = file_of(tmp_path / "apart", *({"account": f"{other}-{n}", "amount": 1} for n in range(9)))
+    code, told, said = payouts(service, "submit", apart, "--all-or-nothing")
+    assert (code, told) == (2, None)
+    assert "needs accounts of one partition" in said
+
+
 def test_who_does_not_wait_asks_later(service: RunningService, tmp_path: Path) -> None:
     account = opened(service)
     file = file_of(tmp_path / "f", *[{"account": account, "amount": 1}] * 300)

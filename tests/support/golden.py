@@ -21,7 +21,9 @@ from app.domain.commands import (
     Deposit,
     EnsureAccount,
     ExpireReservation,
+    Part,
     Payout,
+    PayTogether,
     RecordContribution,
     Release,
     Reserve,
@@ -217,7 +219,14 @@ def _from_a_job(store: RealStore) -> Iterator[Sent]:
         message = actor.message_with_options(args=(tracked,), lane="bulk")
         actor.broker.enqueue(message)
         yield _sent(3, Lane.BULK, message.encode().decode(), JOB)
-    eventually(lambda: len(told(store, JOB)) == 5)
+    part = Part(line=8, key="b-2#8", account_id=CARL, amount=4, reason="all or none")
+    together = PayTogether(batch_id="b-2", parts=(part,))
+    message = actor.message_with_options(
+        args=([_sealed(together, "", "b-2", Track(batch_id="b-2"))],), lane="bulk"
+    )
+    actor.broker.enqueue(message)
+    yield _sent(3, Lane.BULK, message.encode().decode(), JOB)
+    eventually(lambda: len(told(store, JOB)) == 6)
     actor.broker.close()
 
 

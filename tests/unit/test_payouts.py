@@ -259,6 +259,41 @@ def test_a_store_that_fills_up_interrupts_the_sending(store: Watched) -> None:
     assert submit(payouts(store)).refusal is None
 
 
+def together(store: Watched, items: list[Item]) -> tuple[SubmittedBatch, list[str]]:
+    async def submitting() -> tuple[SubmittedBatch, list[str]]:
+        with payouts(store).draft() as draft:
+            for item in items:
+                draft.add(item)
+            found = await payouts(store).submit(draft, "b", all_or_nothing=True)
+            return found, list(map(str, draft.problems))
+
+    return asyncio.run(submitting())
+
+
+def test_a_batch_of_one_partition_may_be_paid_all_or_none(store: Watched) -> None:
+    """As one command in one chunk; submitted again nothing more is sent, without the option it is another."""
+    items = [Item(line, Payout(account_id="anna", amount=line)) for line in range(1, 129)]
+    for _ in range(2):
+        found, _ = together(store, items)
+        assert found.refusal is None
+        assert [len(answers) for answers in [store.carrier.work_off(*STREAMS)]] in ([1], [0])
+    assert store.rounds == [1]
+    assert store.balances() == {"anna": sum(range(129))}
+    assert submit(payouts(store), items).refusal is BatchRefusal.BATCH_ID_REUSED
+
+
+def test_a_batch_of_several_partitions_cannot_be_all_or_none(store: Watched) -> None:
+    """It says why, and sends nothing; nor does one that is too large for one commit."""
+    found, problems = together(store, ITEMS[:10])
+    assert found.refusal is BatchRefusal.INVALID_BATCH
+    assert "needs accounts of one partition" in problems[0]
+    items = [Item(line, Payout(account_id="anna", amount=line)) for line in range(1, 130)]
+    found, problems = together(store, items)
+    assert found.refusal is BatchRefusal.INVALID_BATCH
+    assert problems == ["all-or-nothing is for at most 128 lines, and these are 129"]
+    assert store.rounds == []
+
+
 def test_a_wrong_batch_is_not_sent(store: Watched) -> None:
     wrong = [ITEMS[0], ITEMS[1]._replace(payout=Payout(account_id="p-1", amount=0))]
     assert submit(payouts(store), wrong).refusal is BatchRefusal.INVALID_BATCH

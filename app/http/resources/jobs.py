@@ -104,7 +104,11 @@ class Batches(_Jobs):
             await read_lines(req, draft)
             draft.finish(batch_id, count=query["count"], total=query["total"])
             found = await self._life.payouts.submit(
-                draft, batch_id, submitted_by=req.context.principal.subject, dry_run=query["dry_run"]
+                draft,
+                batch_id,
+                submitted_by=req.context.principal.subject,
+                dry_run=query["dry_run"],
+                all_or_nothing=query["all_or_nothing"],
             )
             _refuse(found, draft)
             if found.view is None:
