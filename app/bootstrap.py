@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,17 +12,23 @@ from functools import partial
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
 from app.domain.rake import RakeRule
+from app.queueing.audit_broker import AuditBroker
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.queueing.envelope import tracked_message
 from app.queueing.limits import BACKOFF_LAST_SECONDS
 from app.services.asynchronous import Submissions
+from app.services.audits import Audits
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
 from app.services.front_end import FrontEnd
 from app.services.payouts import Payouts
 from app.services.schedule import Schedule
 from app.storage import fitness
+from app.storage.audits.queue import StreamsAuditQueue
+from app.storage.audits.retention import Kept
+from app.storage.audits.state import Rules
+from app.storage.audits.tasks import StoreAudits
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.batches import StoreBatches
@@ -40,6 +48,14 @@ class WorkerParts:
 
     broker: StreamsBroker
     execution: Execution
+
+
+@dataclass(slots=True, frozen=True)
+class AuditorParts:
+    """What an auditor process runs: Dramatiq on the queue of audits, and what carries them out."""
+
+    broker: AuditBroker
+    audits: Audits
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,6 +96,8 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
             partitions=settings.partitions,
             allow_weak=settings.allow_weak_durability,
             seen_commits=seen_commits,
+            allow_lost=settings.allow_lost_commits,
+            wait_replicas=settings.wait_replicas,
         )
     finally:
         backend.close()
@@ -111,11 +129,25 @@ def make_worker(settings: Settings) -> WorkerParts:
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
     )
     store = BalanceStore(
         backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
     )
     return WorkerParts(broker, Execution(store, policy(settings)))
+
+
+def make_auditor(settings: Settings) -> AuditorParts:
+    """The parts of one auditor process. Connects when the work begins."""
+    url = store_url(settings)
+    backend = ValkeyBackend(url)
+    rules = Rules(settings.partitions, settings.full_verification_period_ms, settings.stuck_pot_ms)
+    kept = Kept(settings.event_feed_length, settings.event_reader_timeout_ms)
+    broker = AuditBroker(
+        lambda: StreamsAuditQueue(ValkeyBackend(url)),
+        check_store=lambda: _keep_counting(backend, settings),
+    )
+    return AuditorParts(broker, StoreAudits(backend, rules, kept))
 
 
 def make_scheduler(settings: Settings) -> SchedulerParts:
@@ -136,12 +168,14 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check)
-    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    reads = [AsyncConnection(store_url(settings), READ_SECONDS) for _ in range(3)]
+    queries = StoreQueries(reads[0], settings.partitions)
+    history = StoreHistory(reads[1], settings.partitions)
+    lookups = StoreLookups(reads[2], settings.partitions)
+    jobs = AsyncConnection(store_url(settings), wait_replicas=settings.wait_replicas)
+    partitions = settings.partitions
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, [*reads, jobs])
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
-    jobs, partitions = AsyncConnection(store_url(settings)), settings.partitions
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
@@ -167,4 +201,6 @@ async def open_front_end(settings: Settings) -> FrontEnd:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    backend.commits = check_store(settings, backend.commits)
+    # Where answers wait for replicas, a primary may take commits with it that nobody was told of.
+    seen = 0 if settings.wait_replicas else backend.commits
+    backend.commits = check_store(settings, seen)

@@ -17,6 +17,7 @@ from app.config import Settings, SettingsError
 from app.queueing.limits import LEAD_SECONDS, SCHEDULE_SECONDS
 from app.services.faults import StoreUnfit
 from app.telemetry.logs import configure_logs
+from scheduler.audits import AuditJob
 from scheduler.jobs import ReservationExpiry
 from scheduler.leader import Leader
 
@@ -58,9 +59,15 @@ def run(parts: SchedulerParts, settings: Settings, stop: threading.Event) -> Non
         partitions=settings.partitions,
         interval_ms=settings.reservation_expiry_interval_ms,
     )
+    audits = AuditJob(
+        parts.schedule,
+        partitions=settings.partitions,
+        interval_ms=settings.ledger_verification_interval_ms,
+    )
     clockwork = make_clockwork()
     clockwork.add_job(leader.look, every(LEAD_SECONDS))
     clockwork.add_job(leader.carry_out, every(SCHEDULE_SECONDS), [expiry])
+    clockwork.add_job(leader.carry_out, every(SCHEDULE_SECONDS), [audits])
     clockwork.start()
     while not stop.wait(CLOCK_SECONDS):
         catch_up_with_the_clock(clockwork)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from typing import NoReturn
 
 import click
 import msgspec
@@ -13,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from app.cli.findings import print_book, read_book
 from app.cli.store import NoStoreError, with_store
 from app.config import Settings
 from app.services.faults import BalanceFault
-from app.services.verification import Finding, Report, Supply
+from app.services.verification import Report, Supply, told
 from app.storage.auditing import Auditor, Progress, partitions_of
 from app.storage.backends.valkey import ValkeyBackend
 
@@ -37,12 +39,15 @@ _EQUATION: Mapping[str, Callable[[Supply], int]] = {
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="The whole report as one line of JSON.")
-def verify(*, as_json: bool) -> None:
+@click.option("--findings", is_flag=True, help="Only show what the audits of the running service have found.")
+def verify(*, as_json: bool, findings: bool) -> None:
     """Recompute every balance, ledger, hold and total from the records.
 
     Reads the store of REDIS_URL, or that in DATA_DIR, whether the service runs or not. Exit code 0 when all
     is well, 1 when something is not (the first bad entry is named), 2 when it could not be verified.
     """
+    if findings:
+        _show_findings(as_json=as_json)
     started = time.monotonic()
     try:
         report = with_store(Settings.from_environment(os.environ), _audit)
@@ -53,6 +58,15 @@ def verify(*, as_json: bool) -> None:
     else:
         _print(report, time.monotonic() - started)
     sys.exit(0 if report.ok else 1)
+
+
+def _show_findings(*, as_json: bool) -> NoReturn:
+    book = with_store(Settings.from_environment(os.environ), read_book)
+    if as_json:
+        click.echo(msgspec.json.encode(book))
+    else:
+        print_book(book)
+    sys.exit(0 if book.ok else 1)
 
 
 def _audit(url: str) -> Report:
@@ -83,7 +97,7 @@ def _print(report: Report, seconds: float) -> None:
     if bad := report.first_bad_entry:
         click.echo(f"The first bad entry is entry {bad.seq} of account {bad.account_id}.")
     for finding in report.findings[:_MOST_SHOWN]:
-        click.echo(_told(finding))
+        click.echo(told(finding))
     if more := max(0, len(report.findings) - _MOST_SHOWN) + report.omitted:
         click.echo(f"... and {more:,} more")
     click.echo("Every chip is accounted for." if report.ok else "NOT AS IT MUST BE.")
@@ -97,18 +111,3 @@ def _equation(supply: Supply, totals: Supply) -> Table:
     for name, of in _EQUATION.items():
         table.add_row(name, f"{of(supply):,}", f"{of(totals):,}", end_section=name.startswith("="))
     return table
-
-
-def _told(finding: Finding) -> str:
-    whose = f"account {finding.account_id}, " if finding.account_id else ""
-    which = f"entry {finding.seq}, " if finding.seq is not None else ""
-    return (
-        f"{finding.what} at {finding.where}\n"
-        f"  {whose}{which}expected {_value(finding.expected)}, found {_value(finding.found)}"
-    )
-
-
-def _value(value: int | str | None) -> str:
-    if value is None:
-        return "nothing"
-    return f"{value:,}" if isinstance(value, int) else value

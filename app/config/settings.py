@@ -44,6 +44,8 @@ class Settings:
     store_memory_mb: Annotated[int | None, readers.number(16, 2**32)] = None
     partitions: Annotated[int, readers.number(1, 999)] = 64
     allow_weak_durability: bool = False
+    allow_lost_commits: bool = False
+    wait_replicas: Annotated[int, readers.number(0, 16)] = 0
     allow_plaintext: bool = False
 
     jwt_hs256_secret: Annotated[str | None, readers.secret] = field(default=None, repr=False)
@@ -70,6 +72,10 @@ class Settings:
     reservation_timeout_ms: Annotated[int, readers.number(1, DAY_MS)] = 30_000
     reservation_expiry_interval_ms: Milliseconds = 5_000
     ledger_verification_interval_ms: Milliseconds = 60_000
+    full_verification_period_ms: Milliseconds = DAY_MS
+    stuck_pot_ms: Milliseconds = 3_600_000
+    event_feed_length: Annotated[int, readers.number(1, 10**9)] = 100_000
+    event_reader_timeout_ms: Milliseconds = 7 * DAY_MS
     idempotency_ttl_ms: Milliseconds = DAY_MS
     command_state_ttl_ms: Annotated[int, readers.number(1_000, 3_650 * DAY_MS)] = 7 * DAY_MS
     table_bank: Literal["observe", "enforce"] = "observe"

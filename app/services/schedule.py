@@ -14,9 +14,12 @@ class Slot(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A message for a queue. Only one task of a name waits there at a time; places sort as text."""
+    """A message for a queue. Only one task of a name waits there at a time; places sort as text.
 
-    stream: Stream
+    Without a stream it is a task of the auditors, for the queue that they share.
+    """
+
+    stream: Stream | None
     name: str
     place: str
     message: str

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 from app.domain.validation import Malformed
 
+_MOST_OPENINGS = 512  # beyond any body of ours; how deep Python itself reads depends on its release
 _LONGEST_INTEGER = 20  # digits and sign of the largest 64-bit integer; beyond, all are equally wrong
 _BEYOND_ALL_RANGES = 10**_LONGEST_INTEGER
 
@@ -15,6 +16,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     Raises Malformed also for what the standard allows and two readers would understand differently:
     duplicate keys, and numbers beyond 64 bits (those come as an integer that is out of every range).
     """
+    if raw.count(b"[") + raw.count(b"{") > _MOST_OPENINGS:
+        raise Malformed("body", "is nested too deeply")
     try:
         value = json.loads(
             raw.decode(),

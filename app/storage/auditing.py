@@ -7,17 +7,12 @@ No call is long but a partition's picture. It must not run in an owner of partit
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from app.domain.identifiers import is_house_id
 from app.services.faults import StoreUnfit
 from app.services.verification import (
     ACCOUNTS,
-    BALANCES,
     ENTRIES,
-    HELD_CHIPS,
-    HOUSE,
     IN_PLAY,
     IN_POTS,
-    OF_LEDGERS,
     TOTALS,
     Chain,
     Finding,
@@ -27,7 +22,6 @@ from app.services.verification import (
     check_supply,
     check_total,
     differing,
-    sum_of,
     supply_of,
 )
 from app.storage import keys
@@ -35,6 +29,7 @@ from app.storage.fitness import LAYOUT_VERSION, Caller
 from app.storage.pictures import Picture, Records, take_picture, totals_of, whole
 from app.storage.pot_checks import Pots
 from app.storage.references import References
+from app.storage.tallies import doubtful_totals, ledger_tally
 from app.storage.walking import LedgerWalker, Walk
 
 Progress = Callable[[str, int, int], None]
@@ -117,10 +112,13 @@ class Auditor:
         return self._findings.all()
 
     def _compare_totals(self, partition: int, picture: Picture, walks: list[Walk]) -> None:
-        doubtful = _doubtful(picture, walks)
+        doubtful = doubtful_totals(picture, walks)
         if partition in self._pots.miscounted:
             doubtful.add(IN_POTS)
-        tally = _tally(picture, walks)
+        tally = ledger_tally(picture, walks)
+        tally[ACCOUNTS] = len(picture.accounts) + len(picture.unreadable)
+        tally[IN_PLAY] = sum(picture.seats)
+        tally[IN_POTS] = sum(picture.pots.values())
         for name in TOTALS:
             if name not in doubtful:
                 self._findings.add(check_total(name, tally, picture.totals, keys.totals(partition)))
@@ -162,37 +160,6 @@ class Auditor:
     def _count_transactions(self, transactions: int) -> None:
         self._transactions += transactions
         self._on_progress("transaction records", self._transactions, self._entries)
-
-
-def _tally(picture: Picture, walks: list[Walk]) -> Counter[str]:
-    """What a partition's records add up to. Of an intact ledger its own balance counts, not the account's."""
-    tally = Counter(
-        {
-            ACCOUNTS: len(picture.accounts) + len(picture.unreadable),
-            HELD_CHIPS: sum(map(picture.held, picture.accounts)),
-            IN_PLAY: sum(picture.seats),
-            IN_POTS: sum(picture.pots.values()),
-        }
-    )
-    for walk in walks:
-        balances = HOUSE if is_house_id(walk.account.account_id) else BALANCES
-        tally[balances] += walk.chain.balance if walk.intact else walk.account.balance
-        tally[ENTRIES] += walk.places.total()
-        for kind, chips in walk.sums.items():
-            tally[sum_of(kind)] += chips
-    return tally
-
-
-def _doubtful(picture: Picture, walks: list[Walk]) -> set[str]:
-    """The totals that cannot be recomputed, since records they are made of are known to be wrong."""
-    doubtful: set[str] = set()
-    if picture.unreadable:
-        doubtful |= {BALANCES, HOUSE, HELD_CHIPS, *OF_LEDGERS}
-    if not all(walk.intact for walk in walks):
-        doubtful |= OF_LEDGERS
-    if any(picture.held(account_id) != account.reserved for account_id, account in picture.accounts.items()):
-        doubtful.add(HELD_CHIPS)
-    return doubtful
 
 
 def _number(totals: dict[str, str], name: str) -> int:

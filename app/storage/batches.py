@@ -30,6 +30,7 @@ class StoreBatches:
         while True:
             now, found = await self._manifest(manifest.batch_id)
             if found is not None:
+                await self._connection.confirm()
                 return found, False
             plan = Plan()
             plan.expect_absent(key)

@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from app.domain.identifiers import partition_in
+from app.services.faults import StoreUnavailable, Unavailable
 from app.services.queue import Stream
 from app.services.tracking import CommandState, Intent
 from app.storage import codec, keys
@@ -21,6 +22,10 @@ class Connection(Protocol):
 
     async def commit(self, plan: Plan) -> list[int]:
         """Apply the plan; the indexes of the checks that failed, [] when applied."""
+        ...
+
+    async def confirm(self) -> None:
+        """Return when all that was read here is as durable as what is committed here."""
         ...
 
     async def close(self) -> None:
@@ -40,6 +45,7 @@ class StoreCommands:
         while True:
             now, state = await self._look(command_id, key)
             if state is not None:
+                await self._connection.confirm()
                 return state
             plan = Plan()
             plan.expect(key, keys.INTENT, "")
@@ -54,11 +60,21 @@ class StoreCommands:
         partition = partition_in(command_id)
         if partition is None:
             return None
-        return (await self._look(command_id, keys.command(partition, command_id)))[1]
+        _, state = await self._look(command_id, keys.command(partition, command_id))
+        if state is not None and state.done is not None:
+            await self._confirm()
+        return state
 
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+    async def _confirm(self) -> None:
+        """For a read: what may not last is not told, and nothing was done."""
+        try:
+            await self._connection.confirm()
+        except StoreUnavailable as unknown:
+            raise Unavailable(str(unknown)) from unknown
 
     async def _look(self, command_id: str, key: str) -> tuple[int, CommandState | None]:
         plan = Plan()

@@ -6,6 +6,8 @@ from functools import cache
 META = "balance:meta"
 WORKERS = "balance:workers"
 SCHEDULER = "balance:scheduler"
+AUDIT = "balance:audit"
+AUDIT_QUEUE = "balance:audit:queue"
 
 TRANSACTIONS = "balance:transactions:{"
 RESERVATIONS = "balance:reservations:{"
@@ -51,6 +53,11 @@ def events(partition: int) -> str:
     return f"balance:ledger:global:{{{partition:03d}}}"
 
 
+@cache
+def readers(partition: int) -> str:
+    return f"balance:ledger:readers:{{{partition:03d}}}"
+
+
 def transaction(partition: int, transaction_id: str) -> str:
     return f"balance:transactions:{{{partition:03d}}}|{transaction_id}"
 
@@ -82,6 +89,11 @@ def reservation_expiry(partition: int) -> str:
 
 def table(partition: int, table_id: str) -> str:
     return f"balance:tables:{{{partition:03d}}}|{table_id}"
+
+
+@cache
+def table_ids(partition: int) -> str:
+    return f"balance:tables:ids:{{{partition:03d}}}"
 
 
 IN_PLAY = "a|"
@@ -121,6 +133,11 @@ def totals(partition: int) -> str:
 @cache
 def queue(partition: int, lane: str) -> str:
     return f"balance:queue:{{{partition:03d}}}|{lane}"
+
+
+def task_queue(stream: tuple[int, str] | None) -> str:
+    """Where a task waits: in the queue of its partition, or in that of the auditors."""
+    return queue(*stream) if stream else AUDIT_QUEUE
 
 
 @cache
@@ -163,6 +180,17 @@ def results(front_end: str) -> str:
 @cache
 def partition(number: int) -> str:
     return f"balance:partition:{{{number:03d}}}"
+
+
+@cache
+def audit(partition: int) -> str:
+    return f"balance:audit:{{{partition:03d}}}"
+
+
+@cache
+def findings(partition: int | None) -> str:
+    """The findings in one partition; with None, those that concern the whole store."""
+    return "balance:audit:findings" + ("" if partition is None else f":{{{partition:03d}}}")
 
 
 def trying_field(lane: str) -> str:

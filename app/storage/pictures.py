@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from app.domain.accounts import Account
 from app.domain.reservations import Hold
@@ -17,6 +17,14 @@ class Records(Protocol):
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """The server's time (ms) and the replies to the plan's reads, all of one moment."""
+        ...
+
+    def many(self, names: list[str]) -> list[bytes | None]:
+        """The texts at these keys, None where there is none; each of its own moment."""
+        ...
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        """The elements of these lists from first to last index; each of its own moment."""
         ...
 
     def scan(self, prefix: str) -> Iterator[list[str]]:
@@ -71,9 +79,8 @@ def take_picture(records: Records, partition: int, table_ids: Iterable[str]) -> 
         (ids, totals, expiry, active, *others) = records.read(plan)[1]
         present = sorted(member.decode(errors="replace") for member in ids)
         if present == account_ids:
-            indexes = _Indexes(_texts(totals), _scores(expiry), _scores(active))
             tables = dict(zip(table_ids, others, strict=False))
-            return _picture(account_ids, indexes, tables, others[len(tables) :])
+            return picture_of(account_ids, (totals, expiry, active), tables, others[len(tables) :])
         account_ids = present  # an account was opened in between: soon no other will be
 
 
@@ -101,15 +108,14 @@ def whole(text: str | bytes) -> int | None:
         return None
 
 
-class _Indexes(NamedTuple):
-    totals: dict[str, str]
-    expiry: dict[str, int]
-    active_pots: dict[str, int]
-
-
-def _picture(
-    account_ids: list[str], indexes: _Indexes, tables: dict[str, list[bytes]], pairs: list[Reply]
+def picture_of(
+    account_ids: list[str],
+    indexes: tuple[list[bytes], list[bytes], list[bytes]],
+    tables: dict[str, list[bytes]],
+    pairs: list[Reply],
 ) -> Picture:
+    """A picture of replies: totals, expiry, active pots; tables by id; pairs of account and holds."""
+    totals, expiry, active = indexes
     accounts, unreadable = {}, {}
     for account_id, fields in zip(account_ids, pairs[::2], strict=True):
         try:
@@ -123,7 +129,7 @@ def _picture(
                 accounts[account_id] = account
     seats, pots = _chips(tables)
     return Picture(
-        totals=indexes.totals,
+        totals=_texts(totals),
         accounts=accounts,
         unreadable=unreadable,
         holds={
@@ -131,10 +137,10 @@ def _picture(
             for account_id, held in zip(account_ids, pairs[1::2], strict=True)
             if held
         },
-        expiry=indexes.expiry,
+        expiry=_scores(expiry),
         seats=seats,
         pots=pots,
-        starts=indexes.active_pots,
+        starts=_scores(active),
     )
 
 

@@ -41,11 +41,15 @@ class Pots:
     def check_all(self) -> None:
         """Every pot there is: its record, its lists, and the ledger entries of what it has paid."""
         for names in self._records.scan(keys.POTS):
-            by_partition: dict[int, list[str]] = {}
-            for partition, member in filter(None, map(keys.place_in, dict.fromkeys(names))):
-                by_partition.setdefault(partition, []).append(member)
-            for partition, members in by_partition.items():
-                self._check_paid(self._check(partition, members))
+            self.check_named(names)
+
+    def check_named(self, names: list[str]) -> None:
+        """The same of the pots with these keys."""
+        by_partition: dict[int, list[str]] = {}
+        for partition, member in filter(None, map(keys.place_in, dict.fromkeys(names))):
+            by_partition.setdefault(partition, []).append(member)
+        for partition, members in by_partition.items():
+            self._check_paid(self._check(partition, members))
 
     def _check(self, partition: int, members: list[str]) -> list[tuple[str, Pot]]:
         """Look at these pots, `TABLE|HAND`; those that are there and add up, with their keys."""

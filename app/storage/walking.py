@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from app.domain.accounts import Account
+from app.domain.accounts import NO_ENTRY, Account
 from app.domain.ledger import LedgerEntry, TransactionType
 from app.services.faults import StoreRefused
 from app.services.verification import (
@@ -38,6 +38,9 @@ class Walk:
 
     `sums` are signed chips by type, `places` count the entries of a type: the next place in its index. With a
     chain, sums and places noted earlier it goes on from there.
+
+    A walk `since` a seq follows only the entries from that one on. It needs `lengths`: how long the index of
+    each type was when the account was read, for its entries are the last ones there.
     """
 
     partition: int
@@ -46,11 +49,15 @@ class Walk:
     sums: Counter[TransactionType] = field(default_factory=Counter)
     places: Counter[TransactionType] = field(default_factory=Counter)
     intact: bool = True
+    since: int | None = None
+    lengths: dict[TransactionType, int] = field(default_factory=dict)
+    indexed: dict[TransactionType, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def left(self) -> int:
         """How many entries are still ahead."""
-        return max(self.account.seq - self.chain.seq, 0) if self.intact else 0
+        behind = max(self.chain.seq, (self.since or 0) - 1)
+        return max(self.account.seq - behind, 0) if self.intact else 0
 
     @property
     def cost(self) -> int:
@@ -69,7 +76,9 @@ class Walk:
         return keys.transactions_of(self.partition, self.account.account_id, kind)
 
 
-Followed = list[tuple[Walk, list[LedgerEntry]]]
+Step = tuple[Walk, list[LedgerEntry]]
+Followed = Callable[[Walk, list[LedgerEntry]], None]
+"""Told which entries of a walk were good, in their order."""
 
 
 class LedgerWalker:
@@ -80,24 +89,40 @@ class LedgerWalker:
         self._findings = findings
         self._on_entries = on_entries
 
-    def follow(self, walks: Iterable[Walk]) -> None:
+    def follow(self, walks: Iterable[Walk], on_followed: Followed = lambda _walk, _entries: None) -> None:
         """Follow every ledger to its head or to its first bad entry."""
         waiting = deque(walks)
         while waiting:
             together = _next_round(waiting)
-            followed = self._follow(together)
-            self._check_transactions(followed)
-            self._check_indexes(followed)
-            self._check_ends([walk for walk in together if walk.intact and not walk.left])
+            for walk, entries in self.go_on(together):
+                on_followed(walk, entries)
             waiting.extendleft(walk for walk in together if walk.left)
-            self._on_entries(sum(len(entries) for _, entries in followed))
 
-    def _follow(self, walks: list[Walk]) -> Followed:
-        plan = Plan()
-        for walk in walks:
-            first, _ = keys.places_of(walk.chain.seq + 1)
-            plan.read("LRANGE", walk.ledger(walk.segment), first, -1)
-        _, replies = self._records.read(plan)
+    def go_on(self, walks: list[Walk]) -> list[Step]:
+        """Follow each of these to the end of the segment it is in; the entries that were good."""
+        self._anchor([walk for walk in walks if walk.since is not None and walk.chain.seq == NO_ENTRY])
+        followed = self._follow([walk for walk in walks if walk.intact])
+        self._check_transactions(followed)
+        self._check_indexes(followed)
+        self._check_ends([walk for walk in walks if walk.intact and not walk.left])
+        self._on_entries(sum(len(entries) for _, entries in followed))
+        return followed
+
+    def _anchor(self, walks: list[Walk]) -> None:
+        """Put each chain onto the entry before the first to be followed; before entry 1 there may be none."""
+        behind = [walk for walk in walks if walk.since]
+        before = [(walk.since or 0) - 1 for walk in behind]
+        places = [
+            (walk.ledger(keys.segment_of(seq)), *keys.places_of(seq))
+            for walk, seq in zip(behind, before, strict=True)
+        ]
+        for walk, seq, elements in zip(behind, before, self._records.ranges(places), strict=True):
+            where = walk.ledger(keys.segment_of(seq))
+            walk.intact = not self._findings.add(walk.chain.stand_on(seq, elements, where))
+
+    def _follow(self, walks: list[Walk]) -> list[Step]:
+        places = [(walk.ledger(walk.segment), keys.places_of(walk.chain.seq + 1)[0], -1) for walk in walks]
+        replies = self._records.ranges(places)
         return [(walk, self._follow_one(walk, found)) for walk, found in zip(walks, replies, strict=True)]
 
     def _follow_one(self, walk: Walk, elements: list[bytes]) -> list[LedgerEntry]:
@@ -125,16 +150,14 @@ class LedgerWalker:
         walk.intact = not self._findings.add(flaw)
         return entries
 
-    def _check_transactions(self, followed: Followed) -> None:
+    def _check_transactions(self, followed: list[Step]) -> None:
         names = [
             (entry, keys.transaction(walk.partition, entry.transaction_id))
             for walk, entries in followed
             for entry in entries
         ]
-        plan = Plan()
-        for _, name in names:
-            plan.read("GET", name)
-        for (entry, name), raw in zip(names, self._records.read(plan)[1], strict=True):
+        raws = self._records.many([name for _, name in names])
+        for (entry, name), raw in zip(names, raws, strict=True):
             try:
                 record = codec.transaction(raw)
             except StoreRefused as refused:
@@ -150,24 +173,30 @@ class LedgerWalker:
             else:
                 self._findings.add(check_transaction(entry, record, name))
 
-    def _check_indexes(self, followed: Followed) -> None:
-        plan = Plan()
-        wanted = []
+    def _check_indexes(self, followed: list[Step]) -> None:
+        wanted, places = [], []
         for walk, entries in followed:
             seqs: dict[TransactionType, list[int]] = defaultdict(list)
             for entry in entries:
                 seqs[entry.type].append(entry.seq)
+            if walk.since is not None:
+                _note(walk.indexed, seqs)
+                seqs = walk.indexed if walk.intact and not walk.left else {}
+                walk.places.update({kind: walk.lengths[kind] - len(found) for kind, found in seqs.items()})
             for kind, expected in seqs.items():
                 first = walk.places[kind]
-                plan.read("LRANGE", walk.index(kind), first, first + len(expected) - 1)
+                places.append((walk.index(kind), first, first + len(expected) - 1))
                 walk.places[kind] += len(expected)
                 wanted.append((walk, kind, expected))
-        for (walk, kind, expected), found in zip(wanted, self._records.read(plan)[1], strict=True):
+        for (walk, kind, expected), found in zip(wanted, self._records.ranges(places), strict=True):
             where = walk.index(kind)
             self._findings.add(check_index(walk.account.account_id, expected, [*map(whole, found)], where))
 
     def _check_ends(self, walks: list[Walk]) -> None:
         """The heads, and that nothing stands behind them. An account that has moved on cannot tell."""
+        for walk in walks:
+            self._check_head(walk)
+        walks = [walk for walk in walks if walk.intact and walk.since is None]
         plan = Plan()
         for walk in walks:
             plan.read("HGET", keys.account(walk.partition, walk.account.account_id), "seq")
@@ -177,8 +206,7 @@ class LedgerWalker:
         replies = iter(self._records.read(plan)[1])
         for walk in walks:
             seq, length, *indexed = (next(replies) for _ in range(2 + len(TransactionType)))
-            self._check_head(walk)
-            if walk.intact and seq == str(walk.account.seq).encode():
+            if seq == str(walk.account.seq).encode():
                 self._check_lengths(walk, length, indexed)
 
     def _check_head(self, walk: Walk) -> None:
@@ -199,6 +227,11 @@ class LedgerWalker:
             self._findings.add(
                 differing(What.INDEX_DIFFERS, walk.index(kind), expected, f"{found} entries", account_id)
             )
+
+
+def _note(noted: dict[TransactionType, list[int]], seqs: dict[TransactionType, list[int]]) -> None:
+    for kind, found in seqs.items():
+        noted[kind] += found
 
 
 def _next_round(waiting: deque[Walk]) -> list[Walk]:

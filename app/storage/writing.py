@@ -18,7 +18,6 @@ from app.storage.plan import Plan
 
 RESERVATION_KEPT_MS = 30 * 86_400_000
 POT_KEPT_SECONDS = 30 * 86_400
-EVENTS_KEPT_MS = 7 * 86_400_000
 RESULTS_KEPT_SECONDS = 60
 RESULTS_LENGTH = 10_000
 
@@ -148,14 +147,17 @@ class Writing:
         for key, elements in segments.items():
             self.plan.write("RPUSH", key, *elements)
         for key, seqs in of_type.items():
-            self.plan.write("RPUSH", key, *seqs)
+            for first in range(0, len(seqs), keys.SEGMENT_LENGTH):  # one write takes 4,096 arguments at most
+                self.plan.write("RPUSH", key, *seqs[first : first + keys.SEGMENT_LENGTH])
 
     def _reservation(self, reservation: Reservation, *, made: bool) -> None:
         account_id, reservation_id = reservation.account_id, reservation.reservation_id
         partition = partition_of(account_id, self._partitions)
         key = keys.reservation(partition, reservation_id)
+        event = f"{account_id}|{reservation_id}"
         if made:
             self.plan.expect_absent(key)
+            self._event(partition, f"RESERVATION_{HELD}", event)
         if reservation.status == HELD:
             self.plan.write("SET", key, codec.encode(reservation))
             hold = codec.hold_value(reservation)
@@ -169,7 +171,7 @@ class Writing:
             self.plan.write("SET", key, codec.encode(reservation), *life)
             self.plan.write("HDEL", keys.holds(partition, account_id), reservation_id)
             self.plan.write("ZREM", keys.reservation_expiry(partition), reservation_id)
-            self._event(partition, f"RESERVATION_{reservation.status}", reservation_id)
+            self._event(partition, f"RESERVATION_{reservation.status}", event)
             self._totals[partition, "expired"] += reservation.status == EXPIRED
 
     def _pot(self, change: PotChange) -> None:
@@ -197,11 +199,11 @@ class Writing:
         if before is not None:
             self.plan.expect_count(key, field, before)
         self.plan.write("HCOUNT", key, field, str(amount))
+        self.plan.write("SADD", keys.table_ids(partition), table_id)
         self._count(partition, "inPlay", amount)
 
     def _event(self, partition: int, kind: str, subject: str) -> None:
-        oldest = max(self._now - EVENTS_KEPT_MS, 0)  # a clock may stand at 1970; an id may not be negative
-        self.plan.write("XADD", keys.events(partition), "MINID", "~", oldest, "*", kind, subject)
+        self.plan.write("XADD", keys.events(partition), "*", kind, subject)
 
     def _count(self, partition: int, name: str, amount: int) -> None:
         self._totals[partition, f"{CURRENCY}|{name}"] += amount

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from app.storage import fitness
 from app.storage.auditing import partitions_of
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.embedded import EmbeddedStore
@@ -95,6 +96,20 @@ def _seed(backend: ValkeyBackend, url: str, accounts: int, seed: Seed | None) ->
         with seeder(url, partitions) as seeding:
             seed(seeding)
     backend.call("CONFIG", "SET", "appendfsync", "always")
+
+
+@contextmanager
+def store_alone(partitions: int, seed: Seed) -> Iterator[str]:
+    """A store without the service, seeded; its URL."""
+    with TemporaryDirectory(prefix="balance-bench-") as folder:
+        store = EmbeddedStore.prepare(Path(folder), memory_mb=None)
+        with started(store.command()) as server:
+            asyncio.run(store.wait_until_ready(alive=lambda: server.poll() is None))
+            with closing(ValkeyBackend(store.url)) as backend:
+                fitness.check(backend, partitions=partitions, allow_weak=False)
+                backend.call("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
+                _seed(backend, store.url, 0, seed)
+            yield store.url
 
 
 @contextmanager

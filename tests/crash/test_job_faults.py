@@ -59,6 +59,9 @@ class FaultyConnection:
     async def commit(self, plan: Plan) -> list[int]:
         return await self._line.step_async("commit", partial(self._backend.commit, plan))
 
+    async def confirm(self) -> None:
+        """There are no replicas."""
+
     async def close(self) -> None:
         """Closed with the world."""
 

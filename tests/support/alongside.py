@@ -16,5 +16,8 @@ class Alongside:
     async def commit(self, plan: Plan) -> list[int]:
         return self._backend.commit(plan)
 
+    async def confirm(self) -> None:
+        """There are no replicas."""
+
     async def close(self) -> None:
         """Nothing to close."""

@@ -11,7 +11,7 @@ from app.services.queue import CommandLog, Entry, Stream
 from app.storage import keys
 from app.storage.backend import Backend, Reply
 from app.storage.backends.memory import MemoryBackend, MemoryServer
-from app.storage.backends.memory_values import entry_key, value_at
+from app.storage.backends.memory_values import entry_key, read_value, value_at
 from app.storage.backends.valkey import ValkeyBackend, parse_entries
 from app.storage.backends.valkey_async import AsyncCommandLog
 from app.storage.pictures import Records
@@ -20,6 +20,7 @@ from tests.support.store import RealStore
 
 PARTITIONS = 4
 LEAST_TURN_MS = 250
+TWIN_PAGE = 7
 
 
 class Field(Protocol):
@@ -116,8 +117,25 @@ class TwinCommandLog:
 class TwinRecords(MemoryBackend):
     """The twin as an audit sees it."""
 
+    def many(self, names: list[str]) -> list[bytes | None]:
+        return [self.server.value(name) for name in names]
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        return [read_value(self.server, "LRANGE", name, list(places)) for name, *places in wanted]
+
     def scan(self, prefix: str) -> Iterator[list[str]]:
         yield [name for name in self.server.data if name.startswith(prefix)]
+
+    def members(self, name: str) -> list[str]:
+        return sorted(value_at(self.server, name, "set"))
+
+    def page(self, cursor: str) -> tuple[str, list[str]]:
+        names, first = sorted(self.server.data), int(cursor)
+        following = first + TWIN_PAGE
+        return str(following if following < len(names) else 0), names[first:following]
+
+    def size(self) -> int:
+        return len(self.server.data)
 
     def _read(self, plan: Plan, op: Op) -> Reply:
         if op[-1] != "WITHSCORES":

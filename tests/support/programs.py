@@ -31,6 +31,13 @@ class EntryNumber:
     number: int
 
 
+@dataclass(frozen=True)
+class ExclusiveFrom:
+    """What lies behind that entry, as a range begins."""
+
+    entry: EntryNumber
+
+
 @dataclass
 class Run:
     """A program's run on one server."""
@@ -42,6 +49,12 @@ class Run:
         """The entry's id here; of an entry that is nowhere when there is none."""
         ids = self.ids.get(stream)
         return ids[number % len(ids)] if ids else "0-1"
+
+    def known(self, arg: Any) -> Any:
+        """An argument, with the id that an entry has here."""
+        if isinstance(arg, ExclusiveFrom):
+            return f"({self.known(arg.entry)}"
+        return self.entry_id(arg.stream, arg.number) if isinstance(arg, EntryNumber) else arg
 
     def do(self, step: "Step") -> Any:
         """Return what the step answers, or the name of the fault it meets."""
@@ -79,10 +92,7 @@ class Commit:
         for command, key, *args in self.writes:
             if command in ("HINCRBY", "HCOUNT") and (key, args[0]) in fields_set:
                 continue  # the one thing that no plan of ours does: set a field, and count it
-            given = (
-                run.entry_id(arg.stream, arg.number) if isinstance(arg, EntryNumber) else arg for arg in args
-            )
-            plan.write(command, key, *given)
+            plan.write(command, key, *map(run.known, args))
         plan.write("HINCRBY", keys.META, "commits", 1)
         return run.backend.commit(plan), run.backend.commits
 
@@ -96,10 +106,16 @@ class Read:
     def on(self, run: Run) -> Any:
         plan = Plan()
         for command, key, *args in self.reads:
-            plan.read(command, key, *args)
+            plan.read(command, key, *map(run.known, args))
         replies = run.backend.read(plan)[1]
-        pairs = zip(self.reads, replies, strict=True)
-        return [sorted(reply) if words[0] in {"HGETALL", "SMEMBERS"} else reply for words, reply in pairs]
+        return [_comparable(words[0], reply) for words, reply in zip(self.reads, replies, strict=True)]
+
+
+def _comparable(command: str, reply: Any) -> Any:
+    """A reply without what each server makes up for itself: an order, or ids."""
+    if command in {"HGETALL", "HVALS", "SMEMBERS"}:
+        return sorted(reply)
+    return [fields for _, fields in reply] if command in {"XRANGE", "XREVRANGE"} else reply
 
 
 @dataclass(frozen=True)
@@ -247,9 +263,13 @@ _writes = st.one_of(
     _words("SET", "string", _values, st.just("NX")),
     _some("SADD", "set", _values),
     _words("ZADD", "zset", _numbers, _names),
+    _some("SREM", "set", _values),
     _some("ZREM", "zset", _names),
     _words("XADD", "stream", st.just("*"), _names, _texts),
     _entries.map(lambda entry: ("XDEL", keys.queue(*entry.stream), entry)),
+    _entries.map(lambda entry: ("XTRIM", keys.queue(*entry.stream), "MINID", entry)),
+    _words("XTRIM", "stream", st.just("MINID"), st.sampled_from(["0-1", "1", "-"])),
+    _words("XTRIM", "stream", st.just("MAXLEN"), st.just("0-1")),
     st.tuples(st.just("EXPIRE"), _any_key, st.just(HOUR_MS // 1_000)),
     _words("DEL", "string"),
 )
@@ -258,6 +278,16 @@ _checks = st.one_of(
     _words("count", "hash", _fields, st.sampled_from([0, 0, 1])),
     st.tuples(st.just("absent"), _any_key),
 )
+
+
+def _from_entry(entry: EntryNumber) -> st.SearchStrategy[Words]:
+    """Events from an entry on, it included or not."""
+    words = ("XRANGE", keys.queue(*entry.stream))
+    return st.tuples(st.booleans(), st.integers(1, 3)).map(
+        lambda how: (*words, ExclusiveFrom(entry) if how[0] else entry, "+", "COUNT", how[1])
+    )
+
+
 _reads = st.one_of(
     _words("HGET", "hash", _fields),
     _some("HMGET", "hash", _fields),
@@ -268,14 +298,20 @@ _reads = st.one_of(
     _words("GET", "string"),
     _words("SMEMBERS", "set"),
     _words("ZRANGE", "zset", _indexes, _indexes),
+    _words("SCARD", "set"),
+    _words("HLEN", "hash"),
+    _words("HVALS", "hash"),
     _words("XLEN", "stream"),
+    _words("XRANGE", "stream", *map(st.just, ("-", "+", "COUNT")), st.integers(1, 3)),
+    _words("XREVRANGE", "stream", *map(st.just, ("+", "-", "COUNT")), st.integers(1, 3)),
+    _entries.flatmap(_from_entry),
     _words(
         "ZRANGEBYSCORE", "zset", st.just("-inf"), _numbers, st.just("LIMIT"), st.just(0), st.integers(0, 3)
     ),
     _words("SET", "string", _values),
 )
 _slots = st.builds(Slot, st.sampled_from(["a", "b"]), st.integers(1, 3), st.integers(0, 2))
-_tasks = st.builds(Task, _streams, _names, st.sampled_from(["1", "2", "3"]), _texts)
+_tasks = st.builds(Task, st.none() | _streams, _names, st.sampled_from(["1", "2", "3"]), _texts)
 _commits = st.builds(Commit, st.lists(_checks, max_size=2), st.lists(_writes, max_size=MAX_WRITES))
 _calls = st.one_of(
     st.builds(Append, st.lists(st.tuples(_streams, _texts), max_size=3)),

@@ -166,7 +166,7 @@ def test_holds_past_their_time_become_expired(desk: Desk) -> None:
         assert desk.scene.hash_of(keys.totals(partition))["expired"] == b"%d" % holds
         events = desk.scene.server.value(keys.events(partition))
         told = [events.entries[place].payload.decode() for place in events.order][-holds:]
-        assert sorted(told) == sorted(each.reservation_id for each in found)
+        assert sorted(told) == sorted(f"{each.account_id}|{each.reservation_id}" for each in found)
     desk.scene.audit()
 
 

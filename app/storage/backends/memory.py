@@ -157,7 +157,7 @@ class MemoryBackend:
                 apply(server, "HINCRBY", keys.SCHEDULER, [keys.missed_field(slot.job), slot.missed])
                 self._note(**{keys.slot_field(slot.job): slot.time})
             for task in (tasks[index] for index in queued):
-                entry_id = apply(server, "XADD", keys.queue(*task.stream), ["*", "m", task.message])
+                entry_id = apply(server, "XADD", keys.task_queue(task.stream), ["*", "m", task.message])
                 self._note(**{f"sent|{task.name}": f"{task.place} {entry_id}"})
             server.changed.notify_all()
             return queued
@@ -217,7 +217,7 @@ class MemoryBackend:
     def _may_follow(self, task: Task, had: dict[str, bytes]) -> bool:
         """Whether the last task of that name is gone from its queue, and had an earlier place."""
         place, _, entry_id = had.get(f"sent|{task.name}", b"").decode().rpartition(" ")
-        stream = value_at(self.server, keys.queue(*task.stream), "stream")
+        stream = value_at(self.server, keys.task_queue(task.stream), "stream")
         return (not entry_id or entry_key(entry_id) not in stream.entries) and place < task.place
 
     def _note(self, **fields: str | int) -> None:

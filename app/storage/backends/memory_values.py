@@ -4,6 +4,7 @@ hash: dict of bytes; list: list of bytes; string: bytes; set: set of str; zset: 
 stream: StreamValue.
 """
 
+import bisect
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 Args = list[Any]
 
+MOST_ARGUMENTS = 4_096
+"""Of one write, as in functions/balance.lua."""
+
 _COUNTER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
+_ENTRY_ID = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
 _EXPIRY = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 
@@ -26,10 +31,11 @@ class zset(dict[str, int]):  # noqa: N801 - named as the server names its type
 
 
 class StreamValue:
-    """A stream: entries by id, in order, and the last id ever given."""
+    """A stream: entries by id, in order, with all their fields; and the last id ever given."""
 
     def __init__(self) -> None:
         self.entries: dict[tuple[int, int], Entry] = {}
+        self.fields: dict[tuple[int, int], list[bytes]] = {}
         self.order: list[tuple[int, int]] = []
         self.last = (0, 0)
 
@@ -84,6 +90,8 @@ def fault_of(server: "MemoryServer", command: str, key: str, args: Args, types: 
     """Why this write could fail, or "". `types` remembers the type of each key within one commit."""
     if command not in _WRITES:
         return f"write {command}"
+    if len(args) > MOST_ARGUMENTS:
+        return f"arguments for {key}: {len(args)}"
     wanted = _WRITES[command][0]
     if wanted != "any":
         found = types.get(key) or type_of(server.value(key))
@@ -96,6 +104,8 @@ def fault_of(server: "MemoryServer", command: str, key: str, args: Args, types: 
             return f"counter {key} {args[0]}"
     elif command == "SET" and len(args) > 1 and not (args[1] == "PX" and _EXPIRY.fullmatch(str(args[2]))):
         return f"expiry of {key}"
+    elif command == "XTRIM" and not (args[0] == "MINID" and _ENTRY_ID.fullmatch(str(args[1]))):
+        return f"trim of {key}"
     return ""
 
 
@@ -148,6 +158,10 @@ def _sadd(server: "MemoryServer", key: str, args: Args) -> None:
     server.data[key].update(map(str, args))
 
 
+def _srem(server: "MemoryServer", key: str, args: Args) -> None:
+    server.data[key].difference_update(map(str, args))
+
+
 def _zadd(server: "MemoryServer", key: str, args: Args) -> None:
     server.data[key][args[1]] = int(args[0])
 
@@ -161,8 +175,9 @@ def _xadd(server: "MemoryServer", key: str, args: Args) -> str:
     stream = server.data[key]
     stream.last = max((server.now, 0), (stream.last[0], stream.last[1] + 1))
     entry_id = f"{stream.last[0]}-{stream.last[1]}"
-    first_value = args[args.index("*") + 2]
-    stream.entries[stream.last] = Entry(entry_id, bytes_of(first_value))
+    fields = [bytes_of(part) for part in args[args.index("*") + 1 :]]
+    stream.entries[stream.last] = Entry(entry_id, fields[1])
+    stream.fields[stream.last] = fields
     stream.order.append(stream.last)
     return entry_id
 
@@ -171,9 +186,15 @@ def _xdel(server: "MemoryServer", key: str, args: Args) -> None:
     stream = server.data[key]
     for entry_id in map(entry_key, args):
         if stream.entries.pop(entry_id, None):
+            del stream.fields[entry_id]
             stream.order.remove(entry_id)
     if stream.last == (0, 0):  # there was no stream
         del server.data[key]
+
+
+def _xtrim(server: "MemoryServer", key: str, args: Args) -> None:
+    stream, first = server.data[key], entry_key(args[1])
+    _xdel(server, key, [f"{one}-{other}" for one, other in stream.order if (one, other) < first])
 
 
 def _expire(server: "MemoryServer", key: str, args: Args) -> None:
@@ -205,6 +226,27 @@ def _by_score(value: zset, args: Args) -> list[bytes]:
     return within[offset : offset + count]
 
 
+def _events(value: StreamValue, args: Args) -> list[list[Any]]:
+    """Entries from an id to the last one, by `(ID + COUNT n`, `ID + COUNT n`, or `- + COUNT n`."""
+    first, count = str(args[0]), args[3]
+    if first == "-":
+        start = 0
+    elif first.startswith("("):
+        start = bisect.bisect_right(value.order, entry_key(first[1:]))
+    else:
+        start = bisect.bisect_left(value.order, entry_key(first))
+    return [
+        [value.entries[each].entry_id.encode(), value.fields[each]]
+        for each in value.order[start : start + count]
+    ]
+
+
+def _last_events(value: StreamValue, args: Args) -> list[list[Any]]:
+    """The last entries, by `+ - COUNT n`."""
+    last = value.order[-args[3] :][::-1]
+    return [[value.entries[each].entry_id.encode(), value.fields[each]] for each in last]
+
+
 _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
     "HSET": ("hash", _hset),
     "HDEL": ("hash", _hdel),
@@ -213,10 +255,12 @@ _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
     "SET": ("string", _set),
     "RPUSH": ("list", _rpush),
     "SADD": ("set", _sadd),
+    "SREM": ("set", _srem),
     "ZADD": ("zset", _zadd),
     "ZREM": ("zset", _zrem),
     "XADD": ("stream", _xadd),
     "XDEL": ("stream", _xdel),
+    "XTRIM": ("stream", _xtrim),
     "EXPIRE": ("any", _expire),
 }
 _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
@@ -226,8 +270,6 @@ _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
         "hash",
         lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)],
     ),
-    "HLEN": ("hash", lambda value, _: len(value)),
-    "HVALS": ("hash", lambda value, _: list(value.values())),
     "GET": ("string", lambda value, _: value),
     "LINDEX": ("list", lambda value, args: _at(value, args[0])),
     "LRANGE": ("list", lambda value, args: _slice(value, args[0], args[1])),
@@ -236,5 +278,10 @@ _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
     "ZRANGE": ("zset", lambda value, args: _slice(_members(value), args[0], args[1])),
     "ZRANGEBYSCORE": ("zset", _by_score),
     "ZSCORE": ("zset", lambda value, args: None if args[0] not in value else bytes_of(value[args[0]])),
+    "SCARD": ("set", lambda value, _: len(value)),
+    "HLEN": ("hash", lambda value, _: len(value)),
+    "HVALS": ("hash", lambda value, _: [*value.values()]),
+    "XRANGE": ("stream", _events),
+    "XREVRANGE": ("stream", _last_events),
     "XLEN": ("stream", lambda value, _: len(value.order)),
 }

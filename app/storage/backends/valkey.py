@@ -10,12 +10,13 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from app.services.faults import StoreUnavailable
+from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.queue import Entry, Lease, Stream
 from app.services.schedule import Slot, Task
 from app.storage import keys, library
 from app.storage.backend import Reply
-from app.storage.backends.errors import translate
+from app.storage.backends.errors import is_no_primary, translate
+from app.storage.backends.primary import Primary, require_primary
 from app.storage.plan import Plan
 
 SOCKET_TIMEOUT_SECONDS = 5.0
@@ -23,6 +24,9 @@ CONNECT_TIMEOUT_SECONDS = 1.0
 OUT_OF_STEP = (
     "the connection is closed, or has a reply that nobody asked for: the next one would be another's"
 )
+REPLICAS_MS = 1_000
+REPLICAS_AGAIN_MS = (10, 30, 90, 270, 810)
+"""How long replicas are waited for until they have something, and then until it is on their disks."""
 SCAN_COUNT = 500
 """Keys that the server looks at in one call of a scan."""
 
@@ -32,12 +36,15 @@ _pack = msgspec.msgpack.Encoder().encode
 class ValkeyBackend:
     """A Backend on a Valkey or Redis server. Connects when first used, and again after an error.
 
-    `commits` is the last commit counter this connection has seen.
+    `commits` is the last commit counter this connection has seen. With `wait_replicas` a commit returns when
+    so many replicas have it on disk: for those who answer somebody themselves, as workers do not.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wait_replicas: int = 0) -> None:
         self.commits = 0
-        self._connection = _make_connection(url)
+        self._wait_replicas = wait_replicas
+        self._primary = Primary(url, connection_options())
+        self._connection: Any = _make_connection(self._primary.url)
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """See Backend."""
@@ -51,6 +58,8 @@ class ValkeyBackend:
         if isinstance(reply, list):
             return reply
         self.commits = reply
+        if self._wait_replicas:
+            self._wait_for_replicas()
         return []
 
     def acquire(
@@ -94,7 +103,7 @@ class ValkeyBackend:
 
     def dispatch(self, epoch: int, slot: Slot, tasks: list[Task]) -> list[int] | None:
         """See Backend."""
-        names = [keys.SCHEDULER, *(keys.queue(*task.stream) for task in tasks)]
+        names = [keys.SCHEDULER, *(keys.task_queue(task.stream) for task in tasks)]
         packed = _pack([(index, *task[1:]) for index, task in enumerate(tasks, 2)])
         queued = self.call("FCALL", library.DISPATCH, len(names), *names, epoch, *slot, packed)
         return [index - 1 for index in queued] if isinstance(queued, list) else None
@@ -118,6 +127,21 @@ class ValkeyBackend:
         """Send one command and read its reply."""
         return self._exchange(self._connection.pack_command(*command), 1)[0]
 
+    def many(self, names: list[str]) -> list[bytes | None]:
+        """The texts at these keys, None where there is none; each of its own moment."""
+        pages = (names[first : first + SCAN_COUNT] for first in range(0, len(names), SCAN_COUNT))
+        return [text for page in pages for text in self.call("MGET", *page)]
+
+    def ranges(self, wanted: list[tuple[str, int, int]]) -> list[list[bytes]]:
+        """The elements of these lists from first to last index; each of its own moment."""
+        commands = [("LRANGE", *each) for each in wanted]
+        try:
+            return self._exchange(self._connection.pack_commands(commands), len(commands)) if commands else []
+        except StoreUnavailable as away:
+            if "WRONGTYPE" in str(away):
+                raise StoreRefused(str(away)) from away
+            raise
+
     def scan(self, prefix: str) -> Iterator[list[str]]:
         """The names of all keys that begin with `prefix`, in pages; a name may come twice.
 
@@ -129,13 +153,47 @@ class ValkeyBackend:
             if names:
                 yield [name.decode(errors="replace") for name in names]
 
+    def page(self, cursor: str) -> tuple[str, list[str]]:
+        """Some names of keys, and where to go on; it begins with "0", and is "0" again at the end."""
+        following, names = self.call("SCAN", cursor, "COUNT", SCAN_COUNT)
+        return following.decode(), [name.decode(errors="replace") for name in names]
+
+    def members(self, name: str) -> list[str]:
+        """The members of a set, those that are there all the time at least; a long one is read in pages."""
+        cursor, found = None, set()
+        while cursor != b"0":
+            cursor, page = self.call("SSCAN", name, cursor or b"0", "COUNT", SCAN_COUNT)
+            found.update(page)
+        return sorted(member.decode(errors="replace") for member in found)
+
+    def size(self) -> int:
+        """How many keys there are."""
+        count: int = self.call("DBSIZE")
+        return count
+
     def close(self) -> None:
         """See Backend."""
         self._connection.disconnect()
 
+    def _wait_for_replicas(self) -> None:
+        """See `AsyncConnection.wait_for_replicas`: what was written is written, but may yet be lost."""
+        on_disk = 0
+        for wait in ("WAIT", REPLICAS_MS), *(("WAITAOF", 0, each) for each in REPLICAS_AGAIN_MS):
+            *command, milliseconds = wait
+            if (
+                not self._connection.is_connected
+            ):  # another one has written nothing, and would be told so much
+                break
+            reply = self.call(*command, self._wait_replicas, milliseconds)
+            on_disk = reply[1] if isinstance(reply, list) else 0
+            if on_disk >= self._wait_replicas:
+                return
+        raise StoreUnavailable(f"{on_disk} of {self._wait_replicas} replicas have it on disk")
+
     def _exchange(self, packed: Any, replies: int) -> list[Reply]:
         connection = self._connection
         try:
+            self._connect()
             if connection.can_read():
                 raise ConnectionError(OUT_OF_STEP)
             connection.send_packed_command(packed)
@@ -145,10 +203,21 @@ class ValkeyBackend:
             raise translate(error) from error
         for answer in answers:
             if isinstance(answer, Exception):
+                if is_no_primary(answer):
+                    connection.disconnect()
                 fault = translate(answer)
                 # Of several commands, what became of the others is for the caller to find out.
                 raise (fault if replies == 1 else StoreUnavailable(str(fault))) from answer
         return answers
+
+    def _connect(self) -> None:
+        connection = self._connection
+        if connection.is_connected or not self._primary.moves:
+            return  # it connects by itself
+        connection.host, connection.port = self._primary.locate()
+        connection.connect()
+        connection.send_command("ROLE")
+        require_primary(connection.read_response())
 
     def _read_one(self) -> Reply:
         try:

@@ -10,7 +10,10 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:accounts:{NNN}|ID              hash    the account: balance, reserved, revision, ledger head, ...
   balance:accounts:ids:{NNN}             set     ids of the partition's accounts
   balance:ledger:{NNN}|ID|SEGMENT        list    ledger elements `CHECKSUM JSON`, 1,024 a segment
-  balance:ledger:global:{NNN}            stream  one event per balance change or expiry, trimmed by age
+  balance:ledger:global:{NNN}            stream  the event feed: what changed (`TYPE: ACCOUNT|SEQ`), what became of
+                                                 holds (`RESERVATION_STATUS: ACCOUNT|ID`) and pots (`TABLE|HAND`);
+                                                 trimmed beyond a length, never ahead of a reader
+  balance:ledger:readers:{NNN}           hash    readers of that feed: the last event read, and when (`ID MS`)
   balance:transactions:{NNN}|ID          string  where an applied change stands; the idempotency record
   balance:transactions:by-account:{NNN}|ID|TYPE       list    ledger places of that type
   balance:transactions:idempotency:{NNN}|OP|ID|HASH   string  an outcome that sticks to its key; expires
@@ -22,6 +25,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:pots:active:{NNN}              zset    `TABLE|HAND` of active pots by their start
   balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play, unless 0;
                                                  `p|HAND`: chips in that active pot
+  balance:tables:ids:{NNN}               set     tables of the partition that have chips, or had
   balance:totals:{NNN}                   hash    sums per currency and counts of the partition
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
   balance:dead:{NNN}                     hash    parked commands, until ops resolve them
@@ -33,6 +37,13 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
   balance:scheduler                      hash    leader, epoch, since, until, slot|JOB, missed|JOB, sent|JOB|NNN
+  balance:audit                          hash    what the audits of the whole store have seen: revision, state,
+                                                 checked, lastFull, driftChips, oldestMessage, deadLetters,
+                                                 chipsAtStake, findings (open ones)
+  balance:audit:{NNN}                    hash    the same of one partition: revision, state, checked, lastFull,
+                                                 entries, findings, chainBreaks, stuckPots, tableDeficits
+  balance:audit:findings[:{NNN}]         hash    findings by the place; marked when they are gone, never deleted
+  balance:audit:queue                    stream  tasks for the auditors (consumer group `auditors`)
   balance:meta                           hash    layout, partitions, store id, commit counter
 ]]
 
@@ -41,9 +52,13 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
 local TYPE_OF = {
   HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', HCOUNT = 'hash',
   SET = 'string', RPUSH = 'list', SADD = 'set',
-  ZADD = 'zset', ZREM = 'zset', XADD = 'stream', XDEL = 'stream',
+  SREM = 'set', ZADD = 'zset', ZREM = 'zset',
+  XADD = 'stream', XDEL = 'stream', XTRIM = 'stream',
   EXPIRE = 'any',
 }
+
+-- Arguments of one write: Lua can hand on some 8,000 values, and would fail in the middle of a commit.
+local MOST_ARGUMENTS = 4096
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -86,6 +101,9 @@ local function fault_of(keys, write, types)
   if not wanted or not key then
     return 'write ' .. tostring(command)
   end
+  if #write - 2 > MOST_ARGUMENTS then
+    return 'arguments for ' .. key .. ': ' .. #write - 2
+  end
   if command == 'HINCRBY' or command == 'HCOUNT' then
     local counter = redis.call('HGET', key, write[3]) or '0'
     if not (is_whole(counter, 18) and is_whole(write[4], 18)) then
@@ -103,7 +121,18 @@ local function fault_of(keys, write, types)
   if command == 'SET' and write[4] and not (write[4] == 'PX' and is_whole(write[5], 15) and tonumber(write[5]) > 0) then
     return 'expiry of ' .. key
   end
+  if command == 'XTRIM' and not (write[3] == 'MINID' and tostring(write[4]):match('^%d+%-%d+$')) then
+    return 'trim of ' .. key
+  end
   return nil
+end
+
+-- Whether the user who calls may make this write: without that right it would fail in the middle of a commit.
+local function may_write(command, key)
+  if command == 'HCOUNT' then
+    return redis.acl_check_cmd('HINCRBY', key) and redis.acl_check_cmd('HDEL', key)
+  end
+  return redis.acl_check_cmd(command, key)
 end
 
 local function apply(key, write)
@@ -132,6 +161,9 @@ local function commit(keys, args)
     local fault = fault_of(keys, write, types)
     if fault then
       return redis.error_reply('REFUSED ' .. fault)
+    end
+    if not may_write(write[1], keys[write[2]]) then
+      return redis.error_reply('NOPERM this user may not ' .. write[1] .. ' ' .. keys[write[2]])
     end
   end
   local last
