@@ -77,6 +77,8 @@ class Draft:
 
     def add(self, item: Item) -> None:
         """Take in a line, or note what is wrong with it."""
+        if self.full:
+            return
         try:
             # Any key will do for a line that has none: its own is made of checked parts.
             check_command(item.payout, item.key or "key")
