@@ -5,9 +5,10 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from app.config import Problem, Settings, SettingsError
 from app.domain.policy import Policy
@@ -17,27 +18,38 @@ from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
 from app.queueing.envelope import tracked_message
 from app.queueing.limits import BACKOFF_LAST_SECONDS
+from app.queueing.parked import ParkedEnvelopes
 from app.services.asynchronous import Submissions
 from app.services.audits import Audits
+from app.services.dead_letters import DeadLetters
 from app.services.execution import Execution
-from app.services.faults import StoreUnavailable
+from app.services.faults import DeadlinePassed, StoreUnavailable, Unavailable
 from app.services.front_end import FrontEnd
+from app.services.operations import Foresight, OpsDesk
 from app.services.payouts import Payouts
 from app.services.schedule import Schedule
+from app.services.stops import FaultWatch, Limits
 from app.storage import fitness
 from app.storage.audits.queue import StreamsAuditQueue
 from app.storage.audits.retention import Kept
 from app.storage.audits.state import Rules
 from app.storage.audits.tasks import StoreAudits
+from app.storage.backend import Backend
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.batches import StoreBatches
 from app.storage.commands import StoreCommands
+from app.storage.dead_letters import StoreLetters
 from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
+from app.storage.ops_log import StoreOpsLog
+from app.storage.overview import StoreOverview, StoreSwitches
 from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
+from app.storage.stops import StoreStops
 from app.storage.store import BalanceStore
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -125,16 +137,20 @@ def make_worker(settings: Settings) -> WorkerParts:
     """The parts of one worker process. Connects when the work begins."""
     connect = partial(ValkeyBackend, store_url(settings))
     backend = connect()
+    window = settings.fault_window_commands
+    watch = FaultWatch(Limits(window, most_faults=window * settings.fault_limit_percent // 100))
     broker = StreamsBroker(
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
         worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
+        watch=watch,
+        board=StoreStops(connect()),
     )
     store = BalanceStore(
         backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
     )
-    return WorkerParts(broker, Execution(store, policy(settings)))
+    return WorkerParts(broker, Execution(store, policy(settings), watch))
 
 
 def make_auditor(settings: Settings) -> AuditorParts:
@@ -192,11 +208,53 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         queries=queries,
         history=history,
         lookups=lookups,
+        ops=OpsThreads(settings),
         submissions=Submissions(StoreCommands(jobs), tracked_message, partitions=partitions, admit=bus.admit),
         payouts=Payouts(
             StoreBatches(jobs, partitions), tracked_message, partitions=partitions, admit=bus.admit
         ),
         close=close,
+    )
+
+
+class OpsThreads:
+    """Implements `app.services.operations.OpsRoom`: each job has a thread and a connection of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def read(self, job: Callable[[OpsDesk], Result]) -> Result:
+        """See OpsRoom."""
+        try:
+            return await asyncio.to_thread(self._run, job)
+        except StoreUnavailable as away:
+            raise Unavailable(str(away)) from away
+
+    async def act(self, job: Callable[[OpsDesk], Result]) -> Result:
+        """See OpsRoom."""
+        try:
+            return await asyncio.to_thread(self._run, job)
+        except StoreUnavailable as away:
+            raise DeadlinePassed(str(away)) from away
+
+    def _run(self, job: Callable[[OpsDesk], Result]) -> Result:
+        settings = self._settings
+        with closing(ValkeyBackend(store_url(settings), settings.wait_replicas)) as backend:
+            return job(ops_desk(backend, self._settings))
+
+
+def ops_desk(backend: Backend, settings: Settings) -> OpsDesk:
+    """What ops work with, on this connection."""
+    rules, partitions = policy(settings), settings.partitions
+    store = BalanceStore(backend, partitions, settings.idempotency_ttl_ms)
+    log = StoreOpsLog(backend)
+    letters = StoreLetters(backend, partitions)
+    return OpsDesk(
+        dead_letters=DeadLetters(letters, log, store, ParkedEnvelopes(partitions), rules),
+        log=log,
+        overview=StoreOverview(backend, partitions),
+        switches=StoreSwitches(backend),
+        foresight=Foresight(store, rules),
     )
 
 

@@ -1,4 +1,4 @@
-"""`balance account`: one account as ops see it, from the store itself or from a service elsewhere."""
+"""`balance account`: accounts as ops see them, from the store or a service elsewhere; freeze and unfreeze."""
 
 import json
 import os
@@ -13,6 +13,9 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from app.cli.operate import show_order
+from app.cli.ops_service import Deed, OpsService, deed_options, ops_options
+from app.cli.ops_service import table as in_columns
 from app.cli.store import NoStoreError, look_up, with_store
 from app.cli.target import HttpConnection, Target, find_target, target_options
 from app.config import Settings
@@ -24,7 +27,7 @@ _SHOWN = ("accountId", "balance", "availableBalance", "reserved", "currency", "v
 
 @click.group()
 def account() -> None:
-    """Look into accounts."""
+    """Look into accounts, freeze and unfreeze them."""
 
 
 @account.command()
@@ -49,6 +52,38 @@ def show(account_id: str, *, as_json: bool, target: str | None, token: str | Non
         click.echo(json.dumps(shown))
     else:
         click.echo("\n".join(f"{name:<18}{value}" for name, value in shown.items()))
+
+
+@account.command(name="list")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--after", metavar="PLACE", help="The next page, as the page before names it.")
+@click.option("--status", type=click.Choice(["ACTIVE", "FROZEN"]), help="Only those.")
+@ops_options
+def list_(limit: int, after: str | None, *, status: str | None, service: OpsService) -> None:
+    """List accounts, page by page."""
+    found = service.get("accounts", limit=limit, after=after, status=status)
+    rows = [("ACCOUNT", "BALANCE", "RESERVED", "VERSION", "STATUS")]
+    for each in found["accounts"]:
+        numbers = (str(each[name]) for name in ("balance", "reserved", "version"))
+        rows.append((each["accountId"], *numbers, each["status"]))
+    more = f"\n... and more, from --after '{found['next']}'" if found["next"] else ""
+    service.show(found, in_columns(rows) + more)
+
+
+@account.command()
+@click.argument("account_id", metavar="ID")
+@deed_options
+def freeze(account_id: str, *, service: OpsService, deed: Deed) -> None:
+    """Have an account refuse all commands of callers."""
+    show_order(service, service.post("accounts", account_id, "freeze", body=deed))
+
+
+@account.command()
+@click.argument("account_id", metavar="ID")
+@deed_options
+def unfreeze(account_id: str, *, service: OpsService, deed: Deed) -> None:
+    """Let an account take commands again; refused while the end of its ledger is broken."""
+    show_order(service, service.post("accounts", account_id, "unfreeze", body=deed))
 
 
 def _read(account_id: str, url: str) -> Mapping[str, Any] | None:

@@ -18,10 +18,12 @@ from app.rpc.health import is_serving
 from app.services.faults import BalanceFault
 from app.services.tls import ClientTls
 from app.storage import keys
+from app.storage.audits.queue import GROUP
 from app.storage.backends.valkey import ValkeyBackend, milliseconds
 
 _TIMEOUT_SECONDS = 3.0
 _OK = 200
+AWAY_MS = 20_000  # an audit task takes seconds
 
 
 def _http(settings: Settings) -> str:
@@ -56,11 +58,20 @@ def _scheduler(settings: Settings) -> str:
     return "" if until > now else "no scheduler leads"
 
 
+def _auditor(settings: Settings) -> str:
+    """One of the auditors has looked for work just now."""
+    with closing(ValkeyBackend(store_url(settings))) as backend:
+        found = backend.call("XINFO", "CONSUMERS", keys.AUDIT_QUEUE, GROUP)
+    idle = [dict(zip(each[::2], each[1::2], strict=True))[b"idle"] for each in found]
+    return "" if min(idle, default=AWAY_MS) < AWAY_MS else "no auditor looks for work"
+
+
 _CHECKS: Mapping[str, Callable[[Settings], str]] = {
     "http": _http,
     "grpc": _grpc,
     "worker": _worker,
     "scheduler": _scheduler,
+    "auditor": _auditor,
 }
 
 

@@ -1,11 +1,15 @@
-"""`balance table`: what lies on one table, as ops see it, from the store itself."""
+"""`balance table`: what lies on one table, as ops see it, from the store itself; and its closing."""
 
 import json
 import os
+import sys
 from functools import partial
+from uuid import uuid4
 
 import click
 
+from app.cli.ops_service import Deed, OpsService, deed_options
+from app.cli.ops_service import table as in_columns
 from app.cli.store import look_up, with_store
 from app.config import Settings
 from app.services.lookups import TableView
@@ -14,7 +18,7 @@ from app.storage.lookups import StoreLookups
 
 @click.group()
 def table() -> None:
-    """Look at tables."""
+    """Look at tables, and close them."""
 
 
 @table.command()
@@ -36,6 +40,24 @@ def show(table_id: str, *, as_json: bool) -> None:
         "deficit": view.deficit,
     }
     click.echo(json.dumps(shown) if as_json else _told(view))
+
+
+@table.command()
+@click.argument("table_id", metavar="ID")
+@click.option("--key", help="Idempotency key: the same one closes the table once.")
+@deed_options
+def close(table_id: str, *, key: str | None, service: OpsService, deed: Deed) -> None:
+    """Cancel a table's pots, then cash out all that is in play there. Safe to repeat.
+
+    Exit code 1 when a pot or a player was refused, as with a frozen account.
+    """
+    answer = service.post("tables", table_id, "close", body=deed, key=key or uuid4().hex)
+    rows = [("WHAT", "WHO", "CHIPS", "OUTCOME")]
+    rows += [
+        (each["what"], each["subject"], str(each["amount"]), each["outcome"]) for each in answer["steps"]
+    ]
+    service.show(answer, in_columns(rows) if answer["steps"] else "Nothing lies there.")
+    sys.exit(0 if all(each["outcome"] == "OK" for each in answer["steps"]) else 1)
 
 
 def _read(table_id: str, url: str) -> TableView:

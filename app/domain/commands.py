@@ -112,6 +112,35 @@ class Reserve(AccountCommand, frozen=True):
     timeout_seconds: int = 0
 
 
+class FreezeAccount(AccountCommand, frozen=True):
+    """Have the account refuse every command of callers until it is unfrozen."""
+
+    keyed: ClassVar[bool] = False
+    reason: str = ""
+
+
+class UnfreezeAccount(AccountCommand, frozen=True):
+    """Let a frozen account take commands again, if the end of its ledger is sound."""
+
+    keyed: ClassVar[bool] = False
+    reason: str = ""
+
+
+class Adjust(AccountCommand, frozen=True):
+    """Correct the account by `change` (signed chips), pointing to the transaction `corrects`."""
+
+    change: int
+    corrects: str
+    reason: str = ""
+
+
+class LeaveTable(AccountCommand, frozen=True):
+    """Bring all that the account has in play at the table back to it, however much that is by then."""
+
+    table_id: str
+    reason: str = ""
+
+
 class ReservationCommand(Command, frozen=True):
     """A command that names only a reservation; it answers from the state and carries no key."""
 
@@ -205,6 +234,10 @@ KINDS: dict[str, type[Command]] = {
         Payout,
         PayTogether,
         CashOut,
+        FreezeAccount,
+        UnfreezeAccount,
+        Adjust,
+        LeaveTable,
         Reserve,
         Commit,
         Release,
@@ -214,3 +247,5 @@ KINDS: dict[str, type[Command]] = {
         CancelPot,
     )
 }
+OPS_COMMANDS = (FreezeAccount, UnfreezeAccount, Adjust, LeaveTable)
+"""What only ops may have done: malformed from anybody else."""

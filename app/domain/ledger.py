@@ -38,6 +38,7 @@ SOURCES = frozenset(
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """What else is known of a transaction. Members stand in alphabetical order (RFC 8785)."""
 
+    corrects: str | None = None
     hand_id: str | None = None
     reason: str | None = None
     reservation_id: str | None = None

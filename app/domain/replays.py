@@ -1,7 +1,11 @@
-"""Answers that exist already: the same key gives the same outcome, found by its derived record."""
+"""Answers that exist already: the same key gives the same outcome, found by its derived record.
+
+A parked command has its outcome too, DEAD_LETTERED, for everybody but the one replay that may run now.
+"""
 
 from msgspec.structs import replace
 
+from app.domain.dead_letters import DeadLetter
 from app.domain.ledger import LedgerEntry
 from app.domain.outcomes import Answer, Outcome
 from app.domain.records import RefusalRecord
@@ -38,7 +42,29 @@ def stored_answer(state: State, request: Request) -> Answer | None:
             if entry is None:  # its ledger is broken, and has frozen the account
                 return Answer(outcome=Outcome.ACCOUNT_FROZEN)
             return replace(answer_of_entry(entry), replayed=True)
+    if replayed_letter(state, request) is not None and _is_held(state, request):
+        return None
     return _stored_refusal(state.refusals[request.refusal_key], request)
+
+
+def replayed_letter(state: State, request: Request) -> DeadLetter | None:
+    """The dead letter that this request replays, None unless it is the one replay that was asked for last."""
+    letter = state.dead_letters.get(request.replay_of) if request.replay_of else None
+    return letter if letter is not None and letter.replaying == request.replay_number > 0 else None
+
+
+def may_replay(state: State, request: Request) -> bool:
+    """True for the replay that may run: its dead letter waits for it, and still holds the key, if any."""
+    if replayed_letter(state, request) is None:
+        return False
+    return not request.command.keyed or _is_held(state, request)
+
+
+def _is_held(state: State, request: Request) -> bool:
+    """Whether the key is held by the very dead letter that the request replays."""
+    refusal = state.refusals[request.refusal_key]
+    parked = Answer(outcome=Outcome.DEAD_LETTERED, detail=request.replay_of)
+    return refusal == RefusalRecord(fingerprint=request.fingerprint, answer=parked)
 
 
 def _stored_refusal(refusal: RefusalRecord | None, request: Request) -> Answer | None:

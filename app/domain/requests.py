@@ -18,9 +18,10 @@ class Request:
     """One command with its key, the partition it arrived in, and its times.
 
     `arrived_at` and `deadline_at` are ms since the epoch on the store's clock; `deadline_at` 0 means none.
+    A replay names the dead letter that it is of, and which replay of that one it is, from 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that an envelope says
         self,
         command: Command,
         *,
@@ -29,6 +30,8 @@ class Request:
         command_id: str = "",
         arrived_at: int = 0,
         deadline_at: int = 0,
+        replay_of: str = "",
+        replay_number: int = 0,
     ) -> None:
         self.command = command
         self.partition = partition
@@ -36,6 +39,8 @@ class Request:
         self.command_id = command_id
         self.arrived_at = arrived_at
         self.deadline_at = deadline_at
+        self.replay_of = replay_of
+        self.replay_number = replay_number
 
     @property
     def aggregate_id(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.accounts import Account, Posting
+from app.domain.dead_letters import DeadLetter
 from app.domain.ledger import LedgerEntry
 from app.domain.outcomes import Answer
 from app.domain.pots import Pot, PotKey
@@ -36,6 +37,7 @@ class AccountEffect:
 class Decision:
     """What one command leads to: its answer, and the records as they shall be. Nothing is applied yet.
 
+    `dead_letter` is the one that a replay was of, as the replay leaves it.
     `fingerprint` goes into the permanent record of each posting, unless `fingerprints` has one for its
     transaction. Accounts, tables and the pot may be on different partitions: each list says by its ids where
     its effects belong.
@@ -49,6 +51,7 @@ class Decision:
     pot: Pot | None = None
     record: AnswerRecord | None = None
     refusal: RefusalRecord | None = None
+    dead_letter: DeadLetter | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint_of(self, posting: Posting) -> str:
@@ -61,8 +64,9 @@ class State:
     """Records by id. A key with value None was looked up and is absent; a missing key was never loaded.
 
     `in_play` is by (table, account), `pots` by (table, hand), `answers` by the request's derived id; `broken`
-    says why the ledger of an account cannot be built on. `ahead` is how far the time to decide at is ahead of
-    the store's clock, which was set back then: waiting is measured by the clock (ms).
+    says why the ledger of an account cannot be built on, `unsound` the same of one that was frozen before.
+    `ahead` is how far the time to decide at is ahead of the store's clock (ms), which was set back then:
+    waiting is measured by the clock.
     """
 
     accounts: dict[str, Account | None] = field(default_factory=dict)
@@ -75,6 +79,8 @@ class State:
     pots: dict[PotKey, Pot | None] = field(default_factory=dict)
     answers: dict[str, AnswerRecord | None] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    unsound: dict[str, str] = field(default_factory=dict)
+    dead_letters: dict[str, DeadLetter | None] = field(default_factory=dict)
     ahead: int = 0
 
     def apply(self, decision: Decision, request: Request) -> None:
@@ -91,6 +97,8 @@ class State:
             self.answers[request.record_id] = decision.record
         if decision.refusal is not None:
             self.refusals[request.refusal_key] = decision.refusal
+        if decision.dead_letter is not None:
+            self.dead_letters[decision.dead_letter.dead_letter_id] = decision.dead_letter
         for change in decision.tables:
             seat = (change.table_id, change.account_id)
             if seat in self.in_play:

@@ -3,8 +3,17 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.amounts import MAX_CHIPS, is_amount
-from app.domain.commands import PAYOUT_PLACES, PAYOUT_TYPES, Command, Part, TableCommand, Winner, Withdraw
-from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key
+from app.domain.commands import (
+    OPS_COMMANDS,
+    PAYOUT_PLACES,
+    PAYOUT_TYPES,
+    Command,
+    Part,
+    TableCommand,
+    Winner,
+    Withdraw,
+)
+from app.domain.identifiers import MAX_KEY_LENGTH, is_caller_id, is_house_id, is_key, partition_in
 
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_SEAT_ID = 2**31 - 1
@@ -35,8 +44,11 @@ class TooMany(Malformed):
 def check_command(command: Command, key: str, *, by_ops: bool = False) -> None:
     """Raise Malformed, naming the field, unless command and idempotency key are well formed.
 
-    Ops may withdraw from a house account; for any other command, and anybody else, its id is malformed.
+    Ops may withdraw from a house account; for any other command, and anybody else, its id is malformed. So
+    is a command of ops from anybody else.
     """
+    if isinstance(command, OPS_COMMANDS) and not by_ops:
+        raise Malformed("kind", "is for ops")
     of_house = by_ops and isinstance(command, Withdraw) and is_house_id(command.account_id)
     checks = _CHECKS_ON_POTS if isinstance(command, TableCommand) else _CHECKS
     for field in command.__struct_fields__:
@@ -130,6 +142,18 @@ def _check_one_of(allowed: frozenset[str]) -> Callable[[str, object], None]:
     return check
 
 
+def _check_change(field: str, value: object) -> None:
+    if type(value) is not int or not is_amount(abs(value)):
+        raise Malformed(
+            field, f"must be a whole number from -{MAX_CHIPS} to {MAX_CHIPS}, not 0", "INVALID_AMOUNT"
+        )
+
+
+def _check_transaction_id(field: str, value: object) -> None:
+    if not isinstance(value, str) or partition_in(value) is None:
+        raise Malformed(field, "must be the id of a transaction")
+
+
 def _check_winners(field: str, value: object) -> None:
     if not value:
         raise Malformed(field, "are missing")
@@ -175,6 +199,8 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "reservation_id": _check_present,
     "amount": _check_amount,
     "initial_balance": _check_optional_amount,
+    "change": _check_change,
+    "corrects": _check_transaction_id,
     "seat_id": _check_seat_id,
     "timeout_seconds": _check_whole(MAX_TIMEOUT_SECONDS),
     "type": _check_one_of(PAYOUT_TYPES),

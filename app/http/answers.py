@@ -50,6 +50,7 @@ class Health(_Answer):
     status = _word("healthy", "degraded")
     timestamp = _time()
     redis = fields.Boolean(required=True)
+    paused = fields.Boolean(required=True)
 
 
 class Ready(_Answer):
@@ -94,6 +95,7 @@ def opened(account_id: str, answer: Answer) -> dict[str, Any]:
 
 
 class Metadata(_Answer):
+    corrects = fields.String()
     hand_id = fields.String(data_key="handId")
     reason = fields.String()
     reservation_id = fields.String(data_key="reservationId")

@@ -15,7 +15,7 @@ from app.http.life import FrontEndLife, OpenFrontEnd
 from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
 from app.http.operations import Resource
 from app.http.rate_limit import RateLimit
-from app.http.resources import accounts, docs, health, history, jobs
+from app.http.resources import accounts, dead_letters, docs, health, history, jobs, ops, ops_commands
 from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier
 
@@ -70,6 +70,30 @@ def api_routes(
         "/api/batches/{batch_id}": jobs.Batch(life),
         "/api/batches/{batch_id}/items": jobs.BatchItems(life),
         "/api/batches/{batch_id}/cancel": jobs.BatchCancel(life),
+        **_ops_routes(life),
+    }
+
+
+def _ops_routes(life: FrontEndLife) -> Mapping[str, Resource]:
+    account, table = "/api/ops/accounts/{account_id}", "/api/ops/tables/{table_id}"
+    return {
+        "/api/ops/status": ops.Status(life),
+        "/api/ops/pause": ops.Pause(life),
+        "/api/ops/resume": ops.Resume(life),
+        "/api/ops/stops/clear": ops.Stops(life),
+        "/api/ops/dead-letters": dead_letters.DeadLetters(life),
+        "/api/ops/dead-letters/{dead_letter_id}": dead_letters.OneDeadLetter(life),
+        "/api/ops/dead-letters/replay": dead_letters.Replay(life),
+        "/api/ops/dead-letters/resolve": dead_letters.Resolve(life),
+        "/api/ops/accounts": ops.Accounts(life),
+        f"{account}/freeze": ops_commands.Freeze(life),
+        f"{account}/unfreeze": ops_commands.Unfreeze(life),
+        f"{account}/adjust": ops_commands.Adjustment(life),
+        f"{table}/pots/{{hand_id}}/cancel": ops_commands.CancelledPot(life),
+        f"{table}/close": ops_commands.ClosedTable(life),
+        "/api/ops/house": ops.House(life),
+        "/api/ops/log": ops.Log(life),
+        "/api/ops/log/verification": ops.LogVerification(life),
     }
 
 

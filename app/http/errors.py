@@ -12,7 +12,7 @@ import falcon.asgi
 from app.domain.outcomes import Answer, Outcome
 from app.domain.validation import Malformed
 from app.services.access import Forbidden, Unauthenticated
-from app.services.faults import DeadlinePassed, Interrupted, KeysAway, Overloaded, Unavailable
+from app.services.faults import DeadlinePassed, Interrupted, KeysAway, Overloaded, Paused, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +106,9 @@ def error_of(error: Exception) -> ApiError | None:
             return ApiError(HTTPStatus.TOO_MANY_REQUESTS, message, headers=_RETRY_SOON)
         case KeysAway():
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=_RETRY_SOON)
+        case Paused():
+            message = "the service is paused; nothing was done"
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_SOON)
         case Unavailable():
             message = "the store is away; nothing was done"
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_SOON)

@@ -60,7 +60,19 @@ class AccountId(fields.String):
 
 
 class Switch(fields.Boolean):
-    """true or false, as these words."""
+    """A JSON true or false; nothing that is like one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(error_messages=_wrong("must be true or false"), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid")
+        return value
+
+
+class Flag(fields.Boolean):
+    """A switch in a query: the word true or false."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(error_messages=_wrong("must be true or false"), **options)

@@ -10,7 +10,7 @@ from app.domain.amounts import MAX_CHIPS
 from app.domain.batches import MAX_LINE, Draft
 from app.domain.commands import PAYOUT, PAYOUT_TYPES
 from app.http.errors import OUTCOMES
-from app.http.fields import AccountId, Amount, Choice, Switch, Text, Whole
+from app.http.fields import AccountId, Amount, Choice, Flag, Text, Whole
 from app.services.asynchronous import Submitted as SubmittedNow
 from app.services.batches import BatchView, SettledItem
 from app.services.times import iso_time
@@ -78,13 +78,13 @@ class BatchQuery(_Strict):
     batch_id = AccountId(data_key="batchId", load_default="")
     count = Whole(1, MAX_LINE, load_default=lambda: None)
     total = Whole(1, MAX_CHIPS, load_default=lambda: None)
-    dry_run = Switch(data_key="dryRun", load_default=False)
-    all_or_nothing = Switch(data_key="allOrNothing", load_default=False)
+    dry_run = Flag(data_key="dryRun", load_default=False)
+    all_or_nothing = Flag(data_key="allOrNothing", load_default=False)
 
 
 class ItemsQuery(_Strict):
     after = Whole(0, MAX_LINE, load_default=0)
-    failed = Switch(load_default=False)
+    failed = Flag(load_default=False)
 
 
 class _Answer(Schema):

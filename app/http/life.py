@@ -7,6 +7,7 @@ from app.services.asynchronous import Submissions
 from app.services.front_end import FrontEnd
 from app.services.history import History
 from app.services.lookups import Lookups
+from app.services.operations import OpsRoom
 from app.services.payouts import Payouts
 from app.services.queries import Queries
 from app.services.submission import CommandBus
@@ -39,6 +40,10 @@ class FrontEndLife:
     @property
     def lookups(self) -> Lookups:
         return self.front_end.lookups
+
+    @property
+    def ops(self) -> OpsRoom:
+        return self.front_end.ops
 
     @property
     def submissions(self) -> Submissions:

@@ -19,6 +19,7 @@ from app.queueing.envelope import route_envelope
 from app.queueing.limits import QUEUE_NAME
 from app.queueing.ownership import Ownership
 from app.services.queue import Lane, PartitionQueue
+from app.services.stops import FaultWatch, StopBoard
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ class StreamsBroker(Broker):
     """A Dramatiq broker.
 
     `connect` makes one more connection to the queue; `check_store` is called before work begins and again
-    whenever the store was out of sight, and raises StoreUnfit when money must not be handled there.
+    whenever the store was out of sight, and raises StoreUnfit when money must not be handled there. Kinds of
+    commands that the `watch` has stopped are not handed out; they are posted on the `board`.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class StreamsBroker(Broker):
         check_store: Callable[[], None] = lambda: None,
         middleware: list[Middleware] | None = None,
         worker: str | None = None,
+        watch: FaultWatch | None = None,
+        board: StopBoard | None = None,
     ) -> None:
         super().__init__(middleware=middleware or [])
         self._connect = connect
         self._partitions = partitions
         self._check_store = check_store
         self._worker = worker or uuid.uuid4().hex
+        self._watch = watch or FaultWatch()
+        self._board = board
         self._lock = threading.Lock()
         self._desk: Desk | None = None
         self._producer: PartitionQueue | None = None
@@ -82,7 +88,9 @@ class StreamsBroker(Broker):
             if self._desk is None:
                 self._check_store()
                 ownership = Ownership(self._connect, self._partitions, self._worker)
-                self._desk = Desk(self._connect, ownership, self._partitions, self._check_store)
+                self._desk = Desk(
+                    self._connect, ownership, self._partitions, self._check_store, self._watch, self._board
+                )
                 ownership.start()
         return StreamsConsumer(self._desk, queue_name, timeout)
 

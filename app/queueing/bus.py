@@ -19,7 +19,14 @@ from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
 from app.queueing.envelope import encode_message, route, seal
 from app.queueing.room import Room
-from app.services.faults import BalanceFault, DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
+from app.services.faults import (
+    BalanceFault,
+    DeadlinePassed,
+    Overloaded,
+    Paused,
+    StoreUnavailable,
+    Unavailable,
+)
 from app.services.queue import CommandLog, Entry, Lane
 from app.services.submission import DEFAULT_TIMEOUT_MS
 
@@ -86,6 +93,8 @@ class Bus:
         self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
+        self._paused = False
+        self._watched = asyncio.Event()
         self._cursor = _START
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -95,8 +104,9 @@ class Bus:
         self._tasks = [asyncio.create_task(_keep(run)) for run in (self._send, self._listen, self._watch)]
 
     async def looked(self) -> None:
-        """Wait until it is known whether the store can be reached."""
+        """Wait until it is known whether the store can be reached, and whether the service is paused."""
         await self._looked.wait()
+        await self._watched.wait()
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that the outcome is unknown."""
@@ -110,21 +120,34 @@ class Bus:
         """True while the store can be reached."""
         return self._available
 
-    def admit(self) -> None:
+    @property
+    def paused(self) -> bool:
+        """See CommandBus."""
+        return self._paused
+
+    def admit(self, *, by_ops: bool = False) -> None:
         """See CommandBus."""
         if not self._available:
             raise Unavailable("the store cannot be reached")
+        if self._paused and not by_ops:
+            raise Paused("the service is paused")
         if not self._has_room:
             raise Overloaded("the store's memory is nearly full")
 
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
         """See CommandBus."""
         partition = route(command, self._partitions)
         if partition is None:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
-        self.admit()
+        self.admit(by_ops=by_ops)
         if self._room.full:
             raise Overloaded("too much work is waiting")
         future: asyncio.Future[Answer] = self._loop.create_future()
@@ -276,12 +299,14 @@ class Bus:
             outbox.waiting.clear()
 
     async def _watch(self) -> None:
-        """Look at the store's memory and the pace of answers, and forget messages nobody waits for."""
+        """Look at the store's memory, ops' pause, the pace of answers; forget messages nobody waits for."""
         while True:
             try:
                 self._has_room = await self._command_log.has_room()
+                self._paused = await self._command_log.heed_ops(self._front_end)
             except BalanceFault:
-                self._has_room = True
+                self._has_room = True  # whether it is paused stays as it was last seen
+            self._watched.set()
             self._room.learn(self._loop.time())
             for message_id, sent in list(self._sent.items()):
                 if all(ticket.future.done() for ticket in sent.tickets):

@@ -20,6 +20,7 @@ from app.queueing.limits import (
 from app.queueing.ownership import Ownership
 from app.services.faults import BalanceFault, StoreUnfit
 from app.services.queue import PartitionQueue
+from app.services.stops import FaultWatch, StopBoard, StopKeeper
 from app.services.work import Unit
 
 _log = logging.getLogger(__name__)
@@ -44,9 +45,13 @@ class Desk:
         ownership: Ownership,
         partitions: int,
         check: Callable[[], None],
+        watch: FaultWatch | None = None,
+        board: StopBoard | None = None,
     ) -> None:
+        watch = watch or FaultWatch()
         self.ownership = ownership
-        self.hand = Hand(partitions)
+        self.hand = Hand(partitions, watch.stopped)
+        self.stops = StopKeeper(watch, board, ownership.worker) if board else None
         self.queue = connect()
         self.check_store = check
         self.slot = threading.Semaphore(1)
@@ -133,6 +138,8 @@ class StreamsConsumer(Consumer):
             desk.check_store()
             desk.hand.rewind()
             desk.suspect = False
+        if desk.stops is not None:
+            desk.stops.tend(time.monotonic())
         surplus = desk.ownership.surplus()
         if surplus is not None:
             desk.ownership.hand_over(desk.queue, [surplus])
@@ -149,4 +156,7 @@ class StreamsConsumer(Consumer):
         """Read on where nothing is in hand; wait only when there is nothing at all, nor more to hand over."""
         hand, queue = self._desk.hand, self._desk.queue
         block_ms = self._block_ms if wait and hand.empty else 0
-        hand.take_in(queue.take(hand.cursors(), MESSAGES_PER_READ, block_ms))
+        cursors = hand.cursors()
+        if not cursors:  # every queue waits for a safety stop to end
+            self._desk.closing.wait(block_ms / 1000)
+        hand.take_in(queue.take(cursors, MESSAGES_PER_READ, block_ms))

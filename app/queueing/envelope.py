@@ -25,7 +25,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """One command on its way. `remaining_ms` is what is left of its deadline; 0 means none.
 
     `reply_to` names the front end that waits; the envelopes of one message share it. `track` says where the
-    command's state is kept, for those who ask for it later; absent when nobody will.
+    command's state is kept, for those who ask for it later; absent when nobody will. A replay names its dead
+    letter, and which replay of that one it is.
     """
 
     v: int
@@ -37,6 +38,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     reply_to: str = ""
     trace: str = ""
     track: Track | None = None
+    replay_of: str = ""
+    replay_number: int = 0
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -52,7 +55,7 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 # Beside what is no JSON or has another shape: text that is no UTF-8 (a ValueError), and nesting without end.
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(WireMessage).decode
@@ -105,11 +108,11 @@ def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, e
         if len(message.args) != 1 or not 1 <= len(message.args[0]) <= MESSAGE_COMMANDS:
             raise ValueError(f"a message carries 1 to {MESSAGE_COMMANDS} commands")
         raws = [bytes(raw) for raw in message.args[0]]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         works = [Work(raw=_text(entry.payload), poison=f"undecodable message: {error}")]
     else:
         reply_to = next(filter(None, map(_reply_to, raws)), "")
-        works = [_open_envelope(raw, partition, partitions, arrived_at) for raw in raws]
+        works = [open_envelope(raw, partition, partitions, arrived_at) for raw in raws]
     return Delivery(
         partition=partition,
         epoch=epoch,
@@ -149,7 +152,8 @@ def route_envelope(raw: bytes, partitions: int) -> int | None:
     return route(_command_in(_decode_envelope(raw)), partitions)
 
 
-def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) -> Work:
+def open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) -> Work:
+    """The work of one envelope; what cannot be understood says so in its `poison`."""
     work = Work(raw=_text(raw))
     try:
         envelope = _decode_envelope(raw)
@@ -158,7 +162,7 @@ def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int)
         check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:
             raise ValueError(f"command does not belong to partition {partition}")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         work.poison = f"undecodable command: {error}"
         return work
     work.request = Request(
@@ -168,6 +172,8 @@ def _open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int)
         command_id=envelope.command_id,
         arrived_at=arrived_at,
         deadline_at=arrived_at + envelope.remaining_ms if envelope.remaining_ms else 0,
+        replay_of=envelope.replay_of,
+        replay_number=envelope.replay_number,
     )
     return work
 
@@ -184,7 +190,7 @@ def _command_in(envelope: Envelope) -> Command:
 def _reply_to(raw: bytes) -> str:
     try:
         return _decode_envelope(raw).reply_to
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 

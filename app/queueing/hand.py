@@ -4,7 +4,7 @@ Reading removes nothing, so all of it may be dropped at any time and read again.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from app.domain.commands import SettlePot
 from app.queueing.envelope import open_message
@@ -24,10 +24,15 @@ START = "0-0"
 
 
 class Hand:
-    """Cursors and messages by stream, and the order in which they make units of work."""
+    """Cursors and messages by stream, and the order in which they make units of work.
 
-    def __init__(self, partitions: int) -> None:
+    A message with a command of a `stopped` kind waits at the head of its stream, and all behind it with it.
+    """
+
+    def __init__(self, partitions: int, stopped: Container[str] = ()) -> None:
         self._partitions = partitions
+        self._stopped = stopped
+        self._blocked: set[Stream] = set()
         self._owned: dict[int, Owned] = {}
         self._entries: dict[Stream, deque[Entry]] = {}
         self._heads: dict[Stream, Delivery] = {}
@@ -57,14 +62,14 @@ class Hand:
 
     def cursors(self) -> dict[Stream, str]:
         """Where to read on, for the streams that have nothing in hand."""
-        if self.empty:
+        if not self._entries:
             return self._cursors
         return {stream: cursor for stream, cursor in self._cursors.items() if stream not in self._entries}
 
     @property
     def empty(self) -> bool:
-        """True when nothing is in hand."""
-        return not self._entries
+        """True when nothing is in hand that may be carried out."""
+        return self._entries.keys() <= self._blocked
 
     def take_in(self, found: dict[Stream, list[Entry]]) -> None:
         """Put what was read behind what is in hand."""
@@ -78,6 +83,7 @@ class Hand:
 
         A unit of bulk messages alone is small: callers that come meanwhile wait for it.
         """
+        self._blocked.clear()
         budget = _Budget(UNIT_COMMANDS)
         deliveries = list(self._pick(Lane.INTERACTIVE, budget))
         deliveries += self._pick(Lane.BULK, budget.one_more() if deliveries else _Budget(BULK_COMMANDS))
@@ -91,6 +97,9 @@ class Hand:
         while queue:
             stream = queue.popleft()
             delivery = self._head(stream)
+            if self._is_stopped(delivery):
+                self._blocked.add(stream)
+                continue
             if not budget.fits(delivery):
                 return
             budget.spend(delivery)
@@ -113,6 +122,9 @@ class Hand:
             head.not_before = owned.lease.last_time
             head.careful = head.arrived_at <= owned.careful_until and self._careful_left[stream] > 0
         return head
+
+    def _is_stopped(self, delivery: Delivery) -> bool:
+        return any(work.request and work.request.command.kind in self._stopped for work in delivery.works)
 
     def _pop(self, stream: Stream) -> None:
         entries = self._entries[stream]

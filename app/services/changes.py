@@ -2,38 +2,14 @@
 
 from dataclasses import dataclass, field
 
-import msgspec
-
 from app.domain.accounts import Account, Posting
-from app.domain.ledger import VERSION_FIELD
+from app.domain.dead_letters import DeadLetter
 from app.domain.pots import Pot, PotKey
 from app.domain.records import AnswerRecord, RefusalRecord
 from app.domain.requests import RefusalKey, Request
 from app.domain.reservations import Reservation
 from app.domain.state import Decision, State
 from app.services.tracking import Settled
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A command that is parked until ops look at it. Times in ms since the epoch, `amount` in chips."""
-
-    v: int = VERSION_FIELD
-    dead_letter_id: str
-    partition: int
-    lane: str
-    entry_id: str
-    raw: str
-    error: str
-    attempts: int
-    arrived_at: int
-    parked_at: int
-    kind: str = ""
-    key: str = ""
-    command_id: str = ""
-    account_id: str = ""
-    table_id: str = ""
-    reservation_id: str = ""
-    amount: int = 0
 
 
 @dataclass(slots=True)
@@ -53,12 +29,21 @@ class PotChange:
 
 
 @dataclass(slots=True)
+class LetterChange:
+    """A dead letter before and after its replay has run."""
+
+    before: DeadLetter
+    after: DeadLetter
+
+
+@dataclass(slots=True)
 class Changes:
     """Records to write, each once, in its last form; ledger links in their order.
 
     `made` are the reservations that must not exist yet. `in_play` are increments by (table, account);
     `in_play_before` what a decision relied on, compared by the commit. `answers` are permanent records that
-    must not exist yet, by the id of their request. `settled` are the answers whose states are kept.
+    must not exist yet, by the id of their request. `freed` are keys that a dead letter has held until now.
+    `settled` are the answers whose states are kept.
     """
 
     accounts: dict[str, AccountChange] = field(default_factory=dict)
@@ -71,6 +56,8 @@ class Changes:
     pots: dict[PotKey, PotChange] = field(default_factory=dict)
     answers: dict[str, AnswerRecord] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    replayed: dict[str, LetterChange] = field(default_factory=dict)
+    freed: set[RefusalKey] = field(default_factory=set)
     settled: list[Settled] = field(default_factory=list)
 
     def add(self, state: State, request: Request, decision: Decision) -> None:
@@ -88,11 +75,23 @@ class Changes:
             self.answers[request.record_id] = decision.record
         if decision.refusal is not None:
             self.refusals[request.refusal_key] = decision.refusal
+        if decision.dead_letter is not None:
+            self.add_letter(state, decision.dead_letter)
+            if decision.dead_letter.closed and request.command.keyed:
+                self.freed.add(request.refusal_key)
         for change in decision.tables:
             seat = (change.table_id, change.account_id)
             self.in_play[seat] = self.in_play.get(seat, 0) + change.amount
             if seat in state.in_play:
                 self.in_play_before.setdefault(seat, state.in_play[seat])
+
+    def add_letter(self, state: State, after: DeadLetter) -> None:
+        """Take in a dead letter whose replay has run; call before the state applies it."""
+        change = self.replayed.get(after.dead_letter_id)
+        if change is not None:
+            change.after = after
+        elif (before := state.dead_letters.get(after.dead_letter_id)) is not None:
+            self.replayed[after.dead_letter_id] = LetterChange(before, after)
 
     def _add_account(self, state: State, after: Account) -> None:
         change = self.accounts.get(after.account_id)

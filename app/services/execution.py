@@ -20,6 +20,7 @@ from app.services.loading import account_of, load
 from app.services.parking import park
 from app.services.ports import Store
 from app.services.settling import note
+from app.services.stops import FaultWatch, Limits
 from app.services.work import Delivery, Unit, Work
 
 MAX_TRIES_ALONE = 3
@@ -28,31 +29,43 @@ MAX_SHARED_CONFLICTS = 2
 """Conflicts of a unit before its commands get commits of their own."""
 CONFLICT_JITTER_SECONDS = 0.01
 
+OFF = Limits(commands=1, most_faults=1)
+"""No number of faults stops a kind."""
+
 _log = logging.getLogger(__name__)
 
 
 class Execution:
-    """Runs units on a store under a policy. One per worker thread."""
+    """Runs units on a store under a policy. One per worker thread.
 
-    def __init__(self, store: Store, policy: Policy) -> None:
+    With a watch a kind of command of which too many are faults is left in its queue instead of being parked.
+    """
+
+    def __init__(self, store: Store, policy: Policy, watch: FaultWatch | None = None) -> None:
         self._store = store
         self._policy = policy
+        self._watch = watch or FaultWatch(OFF)
+        self._unit = Unit([])
         self._last_now = 0
 
     def run(self, unit: Unit) -> frozenset[int]:
         """Answer every command of the unit that is ours; the partitions found to have another owner.
 
         Raises StoreUnavailable when the store went away in between: what was committed is answered and gone
-        from the queue, the rest is still there.
+        from the queue, the rest is still there. So is what a safety stop holds: the unit is abandoned then.
         """
+        self._unit = unit
         self._settle([work for each in unit.deliveries if not each.careful for work in each.works])
         for delivery in unit.deliveries:
             if delivery.careful:
                 self._run_alone(delivery)
+        unit.abandoned |= any(delivery.held for delivery in unit.deliveries)
         return frozenset(delivery.partition for delivery in unit.deliveries if delivery.lost)
 
     def _run_alone(self, delivery: Delivery) -> None:
         for work in delivery.works:
+            if delivery.held:
+                return
             times = None if delivery.lost else self._store.mark_trying(work)
             if times is None:
                 delivery.lost = True
@@ -112,8 +125,9 @@ class Execution:
     def _attempt(self, works: list[Work]) -> bool:
         """One load, decide, commit. True on a conflict; whatever is still open is to be tried again."""
         requests = [work.request for work in works if work.request and not work.parking_reason]
+        letters = [work.request.replay_of for work in works if work.request and work.request.replay_of]
         not_before = max(self._last_now, *(work.delivery.not_before for work in works))
-        state, now = load(self._store, requests, self._policy, not_before)
+        state, now = load(self._store, requests, self._policy, not_before, letters)
         changes = Changes()
         self._freeze_broken(state, changes)
         decided = self._decide(works, state, changes, now)
@@ -123,6 +137,7 @@ class Execution:
         result = self._store.commit(changes, deliveries, now)
         if result.applied:
             self._last_now = now
+            self._count_good(decided)
             return False
         for work in decided:
             work.answer = None
@@ -135,11 +150,15 @@ class Execution:
         waiting: set[str] = set()
         decided = []
         for work in works:
+            if not work.open:
+                continue
             if work.parking_reason:
+                if not self._may_park(work):
+                    self._hold(work)
+                    continue
                 _log.error("a command is parked: %s", work.parking_reason)
-                work.answer = park(work, changes, now)
+                work.answer = park(work, state, changes, now)
                 note(work, work.answer, changes, state)
-                state.refusals.update(changes.refusals)  # a second command of that key is a retry
                 decided.append(work)
                 continue
             request = work.request
@@ -165,6 +184,27 @@ class Execution:
             note(work, decision.answer, changes, state)
             decided.append(work)
         return decided
+
+    def _may_park(self, work: Work) -> bool:
+        """Whether there were not too many faults of that kind. What nobody can read is no fault of ours."""
+        if work.request is not None and not work.admitted:
+            work.admitted = self._watch.may_park(work.request.command.kind, work.parking_reason)
+        return work.admitted or work.request is None
+
+    def _hold(self, work: Work) -> None:
+        """Leave its message in the queue, and all that is behind it there: their order stays."""
+        assert work.request is not None  # noqa: S101  # else it may be parked
+        kind, reason = work.request.command.kind, work.parking_reason
+        _log.critical("ALARM no %s is taken any more, too many were faults: %s", kind, reason)
+        held, deliveries = work.delivery, self._unit.deliveries
+        for delivery in deliveries[deliveries.index(held) :]:
+            delivery.held |= (delivery.partition, delivery.lane) == (held.partition, held.lane)
+
+    def _count_good(self, decided: list[Work]) -> None:
+        for work in decided:
+            answer = work.answer
+            if work.request and answer and answer.outcome is not Outcome.DEAD_LETTERED:
+                self._watch.good(work.request.command.kind)
 
     def _freeze_broken(self, state: State, changes: Changes) -> None:
         for account_id, reason in state.broken.items():

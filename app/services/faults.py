@@ -21,6 +21,10 @@ class Unavailable(BalanceFault):
     """The command was certainly not queued: the store or the queue cannot be reached."""
 
 
+class Paused(Unavailable):
+    """The command was certainly not queued: ops have paused the service."""
+
+
 class KeysAway(Unavailable):
     """A token names a key that only the key server knows, and the key server is away."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.services.asynchronous import Submissions
 from app.services.history import History
 from app.services.lookups import Lookups
+from app.services.operations import OpsRoom
 from app.services.payouts import Payouts
 from app.services.queries import Queries
 from app.services.submission import CommandBus
@@ -19,6 +20,7 @@ class FrontEnd:
     queries: Queries
     history: History
     lookups: Lookups
+    ops: OpsRoom
     submissions: Submissions
     payouts: Payouts
     close: Callable[[], Awaitable[None]]

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from app.domain.commands import (
     AccountCommand,
+    Adjust,
     CashOut,
     Commit,
+    LeaveTable,
     PayTogether,
     RecordContribution,
     Release,
@@ -23,15 +25,19 @@ from app.domain.state import State
 from app.services.ports import Store, Wanted
 
 
-def load(store: Store, requests: list[Request], policy: Policy, not_before: int) -> tuple[State, int]:
+def load(
+    store: Store, requests: list[Request], policy: Policy, not_before: int, letters: Iterable[str] = ()
+) -> tuple[State, int]:
     """The state that the requests are decided on, and the time to decide at: the store's (ms), never earlier
     than `not_before`, so that holds past their time are past it here too.
 
     Usually one read. A second follows for what only the first can name: the account of a reservation, the
-    ledger entry of a replay, the records of holds past their time where the command ends them.
+    ledger entry of a replay, the records of holds past their time where the command ends them. `letters` are
+    dead letters to load beside those that the requests replay.
     """
     state = State()
     wanted = first_wanted(requests, policy)
+    wanted.dead_letters.update(letters)
     clock = store.load(wanted, state)
     now = max(not_before, clock)
     while wanted := _wanted_next(requests, state, now, policy):
@@ -58,8 +64,11 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
         if command.keyed:
             wanted.refusals.add(request.refusal_key)
             _permanent(wanted, request).add(request.record_id)
-        if policy.enforce_table_bank and isinstance(command, CashOut | RecordContribution):
-            wanted.seats.add((command.table_id, command.account_id))
+        looks_at_seat = policy.enforce_table_bank and isinstance(command, CashOut | RecordContribution)
+        if looks_at_seat or isinstance(command, LeaveTable):
+            wanted.seats.add((command.table_id, command.account_id))  # type: ignore[attr-defined]
+        if request.replay_of:
+            wanted.dead_letters.add(request.replay_of)
     return wanted
 
 
@@ -111,7 +120,7 @@ def _sweeps(request: Request) -> bool:
 
     ExpireReservation ends the one it names: what a message of these costs is bounded by their number.
     """
-    return isinstance(request.command, Commit | Release | Reserve | Withdraw)
+    return isinstance(request.command, Commit | Release | Reserve | Withdraw | Adjust)
 
 
 def account_of(request: Request, state: State) -> str:

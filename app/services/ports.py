@@ -22,6 +22,7 @@ class Wanted:
     seats: set[tuple[str, str]] = field(default_factory=set)
     pots: set[PotKey] = field(default_factory=set)
     answers: set[str] = field(default_factory=set)
+    dead_letters: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -50,7 +51,7 @@ class Store(Protocol):
         """Fill the state with what is wanted, in one consistent read; the server's time in ms.
 
         Accounts come with their holds. An account whose last ledger entry is not the one it names comes
-        FROZEN, and is put in `state.broken`.
+        FROZEN, and is put in `state.broken`; in `state.unsound` where it was frozen before.
         """
         ...
 

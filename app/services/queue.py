@@ -87,6 +87,13 @@ class CommandLog(Protocol):
         """False while the store's memory is too full to take new commands. Raises StoreUnavailable."""
         ...
 
+    async def heed_ops(self, front_end: str) -> bool:
+        """Tell ops that this front end is alive; True while they have paused the service.
+
+        Raises Unavailable or StoreUnavailable.
+        """
+        ...
+
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
         """Answers for this front end behind the cursor; waits when there are none."""
         ...

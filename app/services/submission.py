@@ -13,9 +13,15 @@ class CommandBus(Protocol):
     """Takes well-formed commands to the owner of their partition and waits for the answer."""
 
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
-        """The command's answer.
+        """The command's answer. Those of ops are taken while the service is paused, too.
 
         There is no await between the call and the append to the partition's batch: the order of calls is
         the order of application. Raises Unavailable or Overloaded (certainly not queued), DeadlinePassed
@@ -24,5 +30,10 @@ class CommandBus(Protocol):
         ...
 
     def admit(self) -> None:
-        """Raises Unavailable or Overloaded while nothing may be queued, by whomever."""
+        """Raises Unavailable, Paused or Overloaded while nothing may be queued, by whomever."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """True while ops have paused the service: new commands are refused."""
         ...

@@ -15,8 +15,8 @@ class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
     `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
-    while the store counts it as being tried alone. Where `track` says so, the state of the command
-    `command_id` is kept.
+    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. Where
+    `track` says so, the state of the command `command_id` is kept.
     """
 
     raw: str
@@ -26,6 +26,7 @@ class Work:
     marked: bool = False
     track: Track | None = None
     command_id: str = ""
+    admitted: bool = False
     faults: list[str] = field(default_factory=list)
     delivery: "Delivery" = field(init=False)
     index: int = field(init=False)
@@ -38,7 +39,7 @@ class Work:
     @property
     def open(self) -> bool:
         """True while an answer is owed, and it is ours to give."""
-        return self.answer is None and not self.delivery.lost
+        return self.answer is None and not (self.delivery.lost or self.delivery.held)
 
     def condemn(self, reason: str) -> None:
         """Have the command parked without another try."""
@@ -51,7 +52,8 @@ class Delivery:
 
     `arrived_at` is ms since the epoch (the stream entry's id), `not_before` the time of the partition's last
     commit under another owner. `careful` deliveries were found after an unclean takeover and run one command
-    at a time; `lost` when the partition has another owner now.
+    at a time; `lost` when the partition has another owner now; `held` ones stay in their queue, for a safety
+    stop.
     """
 
     partition: int
@@ -65,6 +67,7 @@ class Delivery:
     not_before: int = 0
     careful: bool = False
     lost: bool = False
+    held: bool = False
 
     def __post_init__(self) -> None:
         for index, work in enumerate(self.works):

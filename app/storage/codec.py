@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from app.domain.accounts import Account
+from app.domain.dead_letters import DeadLetter
 from app.domain.ledger import RECORD_VERSION
 from app.domain.pots import Pot
 from app.domain.records import AnswerRecord, RefusalRecord, TransactionRecord
@@ -35,6 +36,7 @@ _decode_reservation = msgspec.json.Decoder(Reservation).decode
 _decode_transaction = msgspec.json.Decoder(TransactionRecord).decode
 _decode_refusal = msgspec.json.Decoder(RefusalRecord).decode
 _decode_answer = msgspec.json.Decoder(AnswerRecord).decode
+_decode_dead_letter = msgspec.json.Decoder(DeadLetter).decode
 _decode_pot = msgspec.json.Decoder(Pot).decode
 _decode_intent = msgspec.json.Decoder(Intent).decode
 _decode_done = msgspec.json.Decoder(Done).decode
@@ -149,6 +151,15 @@ def answer(raw: bytes | None) -> AnswerRecord | None:
 def pot(raw: bytes | None) -> Pot | None:
     """The pot of an HGET of `record`."""
     return _known(_decode_pot, raw, "pot")
+
+
+def dead_letter(raw: bytes | None) -> DeadLetter | None:
+    """The dead letter of an HGET or a GET; None also where this release cannot read it."""
+    try:
+        letter = _decode_dead_letter(raw) if raw is not None else None
+    except msgspec.MsgspecError:
+        return None
+    return letter if letter is not None and letter.v == RECORD_VERSION else None
 
 
 def command_state(command_id: str, fields: Sequence[bytes | None]) -> CommandState | None:

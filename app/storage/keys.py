@@ -5,9 +5,16 @@ from functools import cache
 
 META = "balance:meta"
 WORKERS = "balance:workers"
+FRONT_ENDS = "balance:front-ends"
+OPS = "balance:ops"
+OPS_LOG = "balance:ops:log"
+STOPS = "balance:stops"
 SCHEDULER = "balance:scheduler"
 AUDIT = "balance:audit"
 AUDIT_QUEUE = "balance:audit:queue"
+
+HEAD_FIELD, SEQ_FIELD, PAUSED_FIELD = "head", "seq", "paused"
+"""The fields of OPS: checksum and place of the ops log's last line; who paused the service, and why."""
 
 TRANSACTIONS = "balance:transactions:{"
 RESERVATIONS = "balance:reservations:{"
@@ -145,6 +152,10 @@ def dead_letters(partition: int) -> str:
     return f"balance:dead:{{{partition:03d}}}"
 
 
+def closed_letter(partition: int, dead_letter_id: str) -> str:
+    return f"balance:dead:closed:{{{partition:03d}}}|{dead_letter_id}"
+
+
 def command(partition: int, command_id: str) -> str:
     return f"balance:commands:{{{partition:03d}}}|{command_id}"
 
@@ -196,6 +207,11 @@ def findings(partition: int | None) -> str:
 def trying_field(lane: str) -> str:
     """The field of a partition's hash that names the command being tried alone, and how often it was."""
     return f"trying|{lane}"
+
+
+def stop_field(worker: str, kind: str) -> str:
+    """The field of STOPS for a worker that takes no command of a kind."""
+    return f"{worker}|{kind}"
 
 
 def slot_field(job: str) -> str:

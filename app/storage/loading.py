@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from app.domain.accounts import FROZEN, NO_ENTRY, Account, check_tail
+from app.domain.dead_letters import partition_of_letter
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.ledger import BrokenChain, LedgerEntry, UnknownVersion, unseal
 from app.domain.state import State
@@ -80,6 +81,11 @@ class Loader:
         for record_id in wanted.answers:
             key = keys.answer(partition_in(record_id) or 0, record_id)
             reading.want(partial(_put, state.answers, record_id, codec.answer), "GET", key)
+        for letter_id in wanted.dead_letters:
+            key = keys.dead_letters(partition_of_letter(letter_id) or 0)
+            reading.want(
+                partial(_put, state.dead_letters, letter_id, codec.dead_letter), "HGET", key, letter_id
+            )
         for table_id, hand_id in wanted.pots:
             key = keys.pot(partition_of(table_id, self._partitions), table_id, hand_id)
             put = partial(_put, state.pots, (table_id, hand_id), codec.pot)
@@ -96,7 +102,7 @@ class Loader:
         moved = []
         for account_id, (segment, tail) in tails.items():
             account = state.accounts[account_id]
-            if account is None or account.frozen:
+            if account is None or account_id in state.broken:
                 continue
             if account.seq != NO_ENTRY and keys.segment_of(account.seq) != segment:
                 self.learn(account)
@@ -105,7 +111,9 @@ class Loader:
             try:
                 check_tail(account, tail)
             except UnknownVersion as unknown:
-                raise StoreRefused(f"account {account_id}: {unknown}") from unknown
+                if not account.frozen:
+                    raise StoreRefused(f"account {account_id}: {unknown}") from unknown
+                state.unsound[account_id] = str(unknown)
             except BrokenChain as broken:
                 _freeze(state, account_id, str(broken))
         return moved
@@ -163,7 +171,9 @@ def _find_entry(elements: list[bytes], seq: int) -> LedgerEntry | None:
 
 def _freeze(state: State, account_id: str, reason: str) -> None:
     account = state.accounts.get(account_id)
-    if account is not None and not account.frozen:
+    if account is not None and account.frozen:
+        state.unsound.setdefault(account_id, reason)
+    elif account is not None:
         state.broken[account_id] = reason
         state.accounts[account_id] = replace(account, status=FROZEN)
 

@@ -10,13 +10,14 @@ from app.domain.outcomes import Answer, Outcome
 from app.domain.pots import ACTIVE
 from app.domain.records import TransactionRecord
 from app.domain.reservations import COMMITTED, EXPIRED, HELD, Reservation
-from app.services.changes import AccountChange, Changes, PotChange
+from app.services.changes import AccountChange, Changes, LetterChange, PotChange
 from app.services.tracking import Done, Settled
 from app.services.work import Delivery, Work
 from app.storage import codec, keys
 from app.storage.plan import Plan
 
 RESERVATION_KEPT_MS = 30 * 86_400_000
+LETTER_KEPT_MS = 90 * 86_400_000
 POT_KEPT_SECONDS = 30 * 86_400
 RESULTS_KEPT_SECONDS = 60
 RESULTS_LENGTH = 10_000
@@ -57,16 +58,20 @@ class Writing:
             self.plan.write("SET", key, codec.encode(record))
         for refusal_key, refusal in changes.refusals.items():
             key = keys.refusal(*refusal_key)
-            if refusal.answer.outcome is Outcome.DEAD_LETTERED:
+            freed = refusal_key in changes.freed  # by a replay: what is compared is its dead letter
+            if refusal.answer.outcome is Outcome.DEAD_LETTERED and not freed:
                 self.plan.write("SET", key, codec.encode(refusal))
-            else:
+                continue
+            if not freed:
                 self.plan.expect_absent(key)
-                self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
+            self.plan.write("SET", key, codec.encode(refusal), "PX", self._refusal_ttl_ms)
         for (table_id, account_id), amount in changes.in_play.items():
             self._in_play(table_id, account_id, amount, changes.in_play_before.get((table_id, account_id)))
         for letter in changes.dead_letters:
             key = keys.dead_letters(letter.partition)
             self.plan.write("HSET", key, letter.dead_letter_id, codec.encode(letter))
+        for replayed in changes.replayed.values():
+            change_letter(self.plan, replayed)
         self._states(changes.settled)
 
     def answers(self, deliveries: list[Delivery]) -> None:
@@ -207,3 +212,17 @@ class Writing:
 
     def _count(self, partition: int, name: str, amount: int) -> None:
         self._totals[partition, f"{CURRENCY}|{name}"] += amount
+
+
+def change_letter(plan: Plan, change: LetterChange) -> int:
+    """Plan that a dead letter becomes another, or is closed; the index of the check that it is as it was."""
+    before, after = change.before, change.after
+    key = keys.dead_letters(before.partition)
+    check = plan.expect(key, before.dead_letter_id, codec.encode(before))
+    if after.closed:
+        plan.write("HDEL", key, before.dead_letter_id)
+        closed = keys.closed_letter(after.partition, after.dead_letter_id)
+        plan.write("SET", closed, codec.encode(after), "PX", LETTER_KEPT_MS)
+    else:
+        plan.write("HSET", key, before.dead_letter_id, codec.encode(after))
+    return check

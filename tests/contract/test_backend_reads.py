@@ -38,7 +38,9 @@ ONE_OF_EACH: list[Write] = [
         (("GET", "a string"), b"text"),
         (("ZRANGE", "a zset", 0, -1), [b"early", b"late"]),
         (("ZRANGE", "a zset", 0, 0), [b"early"]),
+        (("ZRANGE", "a zset", 0, -1, "WITHSCORES"), [b"early", b"10", b"late", b"20"]),
         (("XLEN", "a stream"), 1),
+        (("HLEN", "a hash"), 2),
     ],
 )
 def test_a_read_of_what_is_there(ground: Ground, asked: Write, reply: Any) -> None:
@@ -161,3 +163,14 @@ def test_all_replies_are_of_one_moment(ground: Ground) -> None:
         stop.set()
         writer.join()
     assert all(left == right for left, right in seen)
+
+
+def test_the_oldest_entry_of_a_stream_is_read_with_its_id(ground: Ground) -> None:
+    """And none of a stream that is empty, or was never there."""
+    backend = ground.backend()
+    write(backend, *ONE_OF_EACH, ("XADD", "a stream", "*", "m", "later"))
+    asked = ("XRANGE", "a stream", "-", "+", "COUNT", 1)
+    ((found,), nothing) = read(backend, asked, ("XRANGE", "nowhere", "-", "+", "COUNT", 1))
+    entry_id, fields = found
+    assert (fields, nothing) == ([b"m", b"message"], [])
+    assert entry_id.decode() == ground.dump()["a stream"].value[0][0]

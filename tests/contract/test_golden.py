@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.domain.commands import KINDS
-from app.services.changes import DeadLetter
+from app.domain.dead_letters import DeadLetter
 from app.services.tracking import Done, Status
 from app.storage import codec, keys
 from app.storage.auditing import Auditor

@@ -332,7 +332,7 @@ def test_a_refusal_is_forgotten_after_its_time_and_a_parked_command_never(ground
     (work,) = delivery.works
     work.condemn("our code raised")
     changes = Changes()
-    parked = park(work, changes, 1)
+    parked = park(work, State(), changes, 1)
     assert carrier.store.commit(changes, [answered(delivery, 0)], 1).applied
     ground.pass_time(41)
     request = work.request

@@ -9,13 +9,13 @@ import pytest
 
 from app.domain import decide as deciding
 from app.domain.commands import Deposit, Payout, Withdraw
+from app.domain.dead_letters import DeadLetter
 from app.domain.outcomes import Outcome
 from app.domain.requests import Request
 from app.domain.rules import accounts
 from app.queueing.envelope import encode_message, tracked_message
 from app.services.asynchronous import Submissions
 from app.services.batches import Chunk, Counts, Manifest
-from app.services.changes import DeadLetter
 from app.services.queue import Lane
 from app.services.tracking import Status, Track, Tracked
 from app.services.work import Unit

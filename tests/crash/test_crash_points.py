@@ -178,7 +178,7 @@ def _cancel(hand_id: str) -> CancelPot:
 
 EVENINGS: dict[str, Disturbance] = {"replaced": World.replace_worker, "killed": World.kill_worker}
 KINDS = [
-    *(Kind("front end", method) for method in ("append", "results", "has_room")),
+    *(Kind("front end", method) for method in ("append", "results", "has_room", "heed_ops")),
     *(Kind("execution", method) for method in ("read", "mark", "commit")),
     *(Kind("consumer", method) for method in ("take", "release")),
     *(Kind("ownership", method) for method in ("acquire", "renew", "release")),

@@ -57,7 +57,18 @@ SERVICES: Row = {
     "ops": (403, 403, 403),
     "both": (200, 200, 200),
 }
+OPS: Row = {
+    "nobody": NOBODY,
+    "player": (403, 403, 403),
+    "service": (403, 403, 403),
+    "ops": (200, 200, 200),
+    "both": (200, 200, 200),
+}
+OPS_ON_ACCOUNT: Row = {
+    role: (*answers[:2], 401 if role == "nobody" else 400) for role, answers in OPS.items()
+}
 ACCOUNT = "/api/accounts/{account_id}"
+OPS_ACCOUNT, OPS_TABLE = "/api/ops/accounts/{account_id}", "/api/ops/tables/{table_id}"
 ACCESS: dict[tuple[str, str], Row] = {
     ("GET", "/api/health"): ANYONE,
     ("GET", "/api/ready"): ANYONE,
@@ -76,16 +87,44 @@ ACCESS: dict[tuple[str, str], Row] = {
     ("GET", "/api/batches/{batch_id}"): SERVICES,
     ("GET", "/api/batches/{batch_id}/items"): SERVICES,
     ("POST", "/api/batches/{batch_id}/cancel"): SERVICES,
+    ("GET", "/api/ops/status"): OPS,
+    ("POST", "/api/ops/pause"): OPS,
+    ("POST", "/api/ops/resume"): OPS,
+    ("POST", "/api/ops/stops/clear"): OPS,
+    ("GET", "/api/ops/dead-letters"): OPS,
+    ("GET", "/api/ops/dead-letters/{dead_letter_id}"): OPS | dict.fromkeys(("ops", "both"), (404, 404, 404)),
+    ("POST", "/api/ops/dead-letters/replay"): OPS,
+    ("POST", "/api/ops/dead-letters/resolve"): OPS,
+    ("GET", "/api/ops/accounts"): OPS,
+    ("POST", f"{OPS_ACCOUNT}/freeze"): OPS_ON_ACCOUNT,
+    ("POST", f"{OPS_ACCOUNT}/unfreeze"): OPS_ON_ACCOUNT,
+    ("POST", f"{OPS_ACCOUNT}/adjust"): OPS_ON_ACCOUNT,
+    ("POST", f"{OPS_TABLE}/pots/{{hand_id}}/cancel"): OPS,
+    ("POST", f"{OPS_TABLE}/close"): OPS,
+    ("GET", "/api/ops/house"): OPS,
+    ("GET", "/api/ops/log"): OPS,
+    ("GET", "/api/ops/log/verification"): OPS,
     ("GET", "/api/openapi.json"): ANYONE,
     ("GET", "/api/docs"): ANYONE,
     ("GET", "/api/docs/{name}"): ANYONE,
 }
+DRY = {"reason": "r", "dryRun": True}
 BODIES: dict[str, object] = {
     ACCOUNT: {},
     f"{ACCOUNT}/deposit": {"amount": 1, "source": "s"},
     f"{ACCOUNT}/withdraw": {"amount": 1},
     "/api/commands": {"operation": "Payout", "accountId": "access", "amount": 1},
     "/api/batches": {"account": "access", "amount": 1},
+    # Of ops only what they would do: other tests share this service.
+    "/api/ops/pause": DRY,
+    "/api/ops/resume": DRY,
+    "/api/ops/stops/clear": DRY,
+    f"{OPS_ACCOUNT}/freeze": DRY,
+    f"{OPS_ACCOUNT}/unfreeze": DRY,
+    f"{OPS_TABLE}/pots/{{hand_id}}/cancel": DRY,
+    f"{OPS_TABLE}/close": DRY,
+    "/api/ops/dead-letters/replay": DRY | {"ids": ["007-i-1-0-0"]},
+    "/api/ops/dead-letters/resolve": DRY | {"ids": ["007-i-1-0-0"]},
 }
 LINES = ("Content-Type", "application/x-ndjson")
 CODES = {400: "INVALID_ACCOUNT_ID", 401: "UNAUTHORIZED", 403: "FORBIDDEN"}
@@ -150,9 +189,17 @@ def test_each_role_may_do_exactly_this(
     """Players their own, services any player's, ops the house's."""
     method, path = route
     filled = path.format(
-        account_id=accounts[whose], transaction_id=transactions[whose], name="swagger-ui.css", **jobs
+        account_id=accounts[whose],
+        transaction_id=transactions[whose],
+        name="swagger-ui.css",
+        dead_letter_id="007-i-1-0-0",
+        table_id="nobody-sits-here",
+        hand_id="none",
+        **jobs,
     )
-    body = [json.dumps(BODIES[path]).encode()] if path in BODIES else []
+    adjustment = DRY | {"change": 1, "corrects": transactions[whose]}
+    bodies = BODIES | {f"{OPS_ACCOUNT}/adjust": adjustment}
+    body = [json.dumps(bodies[path]).encode()] if path in bodies else []
     answer = ask(
         service,
         filled,

@@ -30,6 +30,8 @@ CHAINS = 10
 MONEY = {200, 201, 202, 409, 422}
 WITHOUT_MONEY = {"/api/health", "/api/ready"}
 LEAST_SHARE = 0.25
+OF_OPS, PAUSING = "^/api/ops/", "/(pause|resume)$"
+"""What only ops may do, and what of that nothing else could be explored beside."""
 AWAY = {503, 504}
 OUR_OWN_CHECKS: list[Any] = [not_a_server_error, positive_data_acceptance]
 """What we check more sharply than schemathesis does."""
@@ -42,10 +44,14 @@ schemathesis.openapi.format("printable", st.from_regex(r"[!-~]([ -~]{0,120}[!-~]
 class Explorer:
     """Makes calls by the interface of one service, as one who may do everything, and counts the answers."""
 
-    def __init__(self, service: RunningService) -> None:
+    def __init__(self, service: RunningService, *, of_ops: bool = False) -> None:
         published: BaseSchema = schemathesis.openapi.from_url(f"http://{service.http}/api/openapi.json")
-        # Its body is lines, which the generator cannot make: tests/e2e/test_http_jobs.py does.
-        self.schema = published.exclude(operation_id="submitBatch")
+        self.schema = (
+            published.include(path_regex=OF_OPS).exclude(path_regex=PAUSING)
+            if of_ops
+            # The body of a batch is lines, which the generator cannot make: tests/e2e/test_http_jobs.py does.
+            else published.exclude(path_regex=OF_OPS).exclude(operation_id="submitBatch")
+        )
         self.headers = {"Authorization": f"Bearer {service.token}"}
         self.answers: Counter[int] = Counter()
         self.money = 0
@@ -164,3 +170,15 @@ def test_the_service_is_what_it_publishes(cases: int) -> None:
     total = explorer.answers.total()
     assert total >= cases, explorer.answers
     assert explorer.money >= total * LEAST_SHARE, (explorer.money, explorer.answers)
+
+
+@pytest.mark.parametrize(
+    "cases", [120, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(1_800)])]
+)
+def test_what_ops_do_is_as_it_is_published(service: RunningService, cases: int) -> None:
+    """Right calls and wrong ones, of accounts, tables and dead letters that are mostly not there."""
+    explorer = Explorer(service, of_ops=True)
+    explorer.explore_right(cases * 2 // 3)
+    explorer.explore_wrong(cases // 3)
+    assert explorer.answers.total() >= cases, explorer.answers
+    assert explorer.answers[200] >= cases // 4, explorer.answers

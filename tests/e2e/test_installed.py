@@ -78,6 +78,7 @@ class Host:
         self._store = store
         self._folder = folder
         self.ports = {name: free_port() for name in ("HTTP_PORT", "GRPC_PORT")}
+        self.metrics = {each.name: free_port() for each in composed()}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def environ_of(self, container: Container) -> dict[str, str]:
@@ -86,7 +87,11 @@ class Host:
             name: value.replace("/run/secrets", str(self._store.secrets))
             for name, value in container.environ.items()
         }
-        own = {"PATH": f"{self._programs}:/usr/bin:/bin", "METRICS_PORT": free_port(), "HOME": "/nowhere"}
+        own = {
+            "PATH": f"{self._programs}:/usr/bin:/bin",
+            "METRICS_PORT": self.metrics[container.name],
+            "HOME": "/nowhere",
+        }
         return secrets | own | self.ports | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
 
     def start(self, container: Container) -> None:

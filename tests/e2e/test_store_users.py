@@ -50,10 +50,12 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         backend = ValkeyBackend(store.url)
         eventually(lambda: backend.call("FUNCTION", "LIST"), 10)  # it brings the functions: it comes first
         service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
+        service.worker("workers.auditor", REDIS_URL=store.url_of("auditor"))
         service.front_end(REDIS_URL=store.url_of("frontend"))
         assert asyncio.run(load()) == []
         submit_jobs(service.address)
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
+        eventually(lambda: backend.call("HGET", keys.AUDIT, "checked"), 20)
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -101,8 +103,35 @@ DENIED = {
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
-    "auditor": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XADD", QUEUE, "*", "m", "x")],
+    "auditor": [
+        ("HSET", keys.totals(1), "a", "1"),
+        ("RPUSH", keys.ledger(1, "anna", 0), "a"),
+        ("SET", keys.transaction(1, "id"), "a"),
+        ("XADD", QUEUE, "*", "m", "x"),
+    ],
 }
+
+
+def commit_on(*names: str) -> tuple[str, ...]:
+    """A commit that touches these keys."""
+    return ("FCALL", library.COMMIT, str(len(names)), *names, "", "")
+
+
+LETTERS, PART_OF_OPS = keys.dead_letters(1), (keys.OPS, keys.OPS_LOG, keys.META)
+OF_OPS = [
+    commit_on(LETTERS, keys.closed_letter(1, "001-i-1-0-0"), QUEUE, *PART_OF_OPS),
+    commit_on(keys.STOPS, *PART_OF_OPS),
+    ("FCALL", library.RENEW, "1", keys.FRONT_ENDS, "front-end", "5000"),
+]
+
+
+def test_a_front_end_does_what_ops_ask_of_it_and_touches_no_chips(store: GuardedStore) -> None:
+    """Dead letters, the queue and the log in one commit; never an account, a ledger or a table with them."""
+    with Redis.from_url(store.url) as admin:
+        for command in OF_OPS:
+            assert admin.acl_dryrun("frontend", *command) == b"OK", command
+        for key in (ACCOUNT, keys.ledger(1, "anna", 0), keys.table(1, "t1"), keys.totals(1), RESULTS):
+            assert admin.acl_dryrun("frontend", *commit_on(key, *PART_OF_OPS)) != b"OK", key
 
 
 @pytest.mark.parametrize("user", DENIED)

@@ -14,10 +14,12 @@ WRITES: list[Write] = [
     ("SET", "a string", "text"),
     ("RPUSH", "a list", "element"),
     ("SADD", "a set", "member"),
+    ("SREM", "a set", "member"),
     ("ZADD", "a zset", 1, "member"),
     ("ZREM", "a zset", "member"),
     ("XADD", "a stream", "*", "m", "message"),
     ("XDEL", "a stream", "1-1"),
+    ("XTRIM", "a stream", "MINID", "1-1"),
     ("EXPIRE", "a hash", 10),
 ]
 NEEDED = [*((str(write[0]), write) for write in WRITES), ("HDEL", ("HCOUNT", "a table", "a|anna", 1))]

@@ -323,6 +323,9 @@ class FaultyCommandLog:
     async def has_room(self) -> bool:
         return await self._line.step_async("has_room", self._log.has_room)
 
+    async def heed_ops(self, front_end: str) -> bool:
+        return await self._line.step_async("heed_ops", lambda: self._log.heed_ops(front_end))
+
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
         async def look() -> list[Entry]:
             return await self._log.results(front_end, cursor, 0)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from app.domain.commands import (
+    Adjust,
     CancelPot,
     CashOut,
     Command,
@@ -21,6 +22,8 @@ from app.domain.commands import (
     Deposit,
     EnsureAccount,
     ExpireReservation,
+    FreezeAccount,
+    LeaveTable,
     Part,
     Payout,
     PayTogether,
@@ -28,6 +31,7 @@ from app.domain.commands import (
     Release,
     Reserve,
     SettlePot,
+    UnfreezeAccount,
     Winner,
     Withdraw,
 )
@@ -174,6 +178,15 @@ def _orders() -> Iterator[list[Order]]:
         (SettlePot(table_id=TABLE, hand_id="h-1", winners=(winner,), folded_seat_ids=(1,)), "s1"),
         (SettlePot(table_id=TABLE, hand_id="h-3", winners=(winner,)), "s3"),
         (CancelPot(table_id=TABLE, hand_id="h-2", reason="misdeal"), ""),
+    ]
+    yield [
+        (FreezeAccount(account_id=BERT, reason="looked into"), ""),
+        (UnfreezeAccount(account_id=BERT, reason="all is well"), ""),
+        (
+            Adjust(account_id=BERT, change=-5, corrects=derive_id(2, "Deposit", BERT, "d1"), reason="typo"),
+            "a1",
+        ),
+        (LeaveTable(account_id=ANNA, table_id=TABLE, reason="closed"), "l1"),
     ]
 
 

@@ -1,7 +1,8 @@
 """A worker in which a deposit to certain accounts does something to its process.
 
 python -m tests.support.odd_worker ACCOUNT... ends itself on a deposit to one of the accounts. With `--freeze`
-it stops itself instead, once, between loading and committing, until SIGCONT.
+it stops itself instead, once, between loading and committing, until SIGCONT. With `--raise` its code is
+broken: each of these deposits is a fault.
 """
 
 import os
@@ -16,14 +17,18 @@ from app.domain.rules.case import Case
 from app.domain.state import Decision
 from workers.main import main
 
+FREEZE, RAISE = "--freeze", "--raise"
 
-def make_odd(account_ids: set[str], *, freeze: bool) -> None:
+
+def make_odd(account_ids: set[str], how: str = "") -> None:
     """Put another rule in the place of the deposit's."""
     frozen = False
 
     def deposit(case: Case, command: Deposit) -> Decision:
         nonlocal frozen
-        if command.account_id in account_ids and not freeze:
+        if command.account_id in account_ids and how == RAISE:
+            raise ZeroDivisionError("canary")
+        if command.account_id in account_ids and how != FREEZE:
             os._exit(9)
         if command.account_id in account_ids and not frozen:
             frozen = True
@@ -35,5 +40,6 @@ def make_odd(account_ids: set[str], *, freeze: bool) -> None:
 
 
 if __name__ == "__main__":
-    make_odd({name for name in sys.argv[1:] if name != "--freeze"}, freeze="--freeze" in sys.argv)
+    options = {name for name in sys.argv[1:] if name.startswith("--")}
+    make_odd(set(sys.argv[1:]) - options, *options)
     sys.exit(main())

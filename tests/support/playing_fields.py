@@ -108,6 +108,9 @@ class TwinCommandLog:
     async def has_room(self) -> bool:
         return True
 
+    async def heed_ops(self, front_end: str) -> bool:
+        return False
+
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
         stream = value_at(self._field.server, keys.results(front_end), "stream")
         start = bisect.bisect_right(stream.order, entry_key(cursor))

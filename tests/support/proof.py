@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from app.domain.dead_letters import DeadLetter
 from app.domain.identifiers import partition_of
 from app.domain.ledger import unseal
 from app.domain.outcomes import Answer, Outcome
-from app.services.changes import DeadLetter
 from app.services.execution import MAX_TRIES_ALONE
 from app.services.queue import Stream
 from app.storage import keys

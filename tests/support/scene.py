@@ -14,6 +14,7 @@ import msgspec
 
 from app.domain.accounts import Account
 from app.domain.commands import Command
+from app.domain.dead_letters import DeadLetter
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.outcomes import Answer
 from app.domain.policy import Policy
@@ -23,11 +24,11 @@ from app.queueing.envelope import encode_message, open_message, route_envelope, 
 from app.queueing.hand import Hand
 from app.queueing.limits import LEASE_MS
 from app.queueing.ownership import Owned
-from app.services.changes import DeadLetter
 from app.services.execution import Execution
 from app.services.faults import StoreUnavailable
 from app.services.ports import Wanted
 from app.services.queue import Entry, Lane
+from app.services.stops import FaultWatch
 from app.services.work import Delivery, Unit
 from app.storage import keys
 from app.storage.backend import Reply
@@ -108,12 +109,19 @@ class Owner:
     """A worker that owns partitions: takes what waits there, as a consumer would, and carries it out."""
 
     def __init__(
-        self, server: MemoryServer, partitions: list[int], *, name: str = "owner", policy: Policy
+        self,
+        server: MemoryServer,
+        partitions: list[int],
+        *,
+        name: str = "owner",
+        policy: Policy,
+        watch: FaultWatch | None = None,
     ) -> None:
         self.backend = ScriptedBackend(server)
-        self.execution = Execution(BalanceStore(self.backend, PARTITIONS, policy.refusal_ttl_ms), policy)
+        store = BalanceStore(self.backend, PARTITIONS, policy.refusal_ttl_ms)
+        self.execution = Execution(store, policy, watch)
         self.owned: dict[int, Owned] = {}
-        self._hand = Hand(PARTITIONS)
+        self._hand = Hand(PARTITIONS, watch.stopped if watch else ())
         self.acquire(name, partitions)
 
     def acquire(self, name: str, partitions: list[int]) -> None:
@@ -132,6 +140,8 @@ class Owner:
         lost: frozenset[int] = frozenset()
         while unit := self.take():
             lost |= self.execution.run(unit)
+            if unit.abandoned:
+                self._hand.rewind()
         return lost
 
     def begin_again(self) -> frozenset[int]:
@@ -150,16 +160,28 @@ class Scene:
         self._message_ids = (f"m{number}" for number in count(1))
 
     def owner(
-        self, partitions: list[int] | None = None, *, name: str = "owner", policy: Policy | None = None
+        self,
+        partitions: list[int] | None = None,
+        *,
+        name: str = "owner",
+        policy: Policy | None = None,
+        watch: FaultWatch | None = None,
     ) -> Owner:
         """A worker that has just acquired these partitions, all of them by default."""
         wanted = list(range(PARTITIONS)) if partitions is None else partitions
-        return Owner(self.server, wanted, name=name, policy=policy or POLICY)
+        return Owner(self.server, wanted, name=name, policy=policy or POLICY, watch=watch)
 
-    def next_owner(self, partitions: list[int] | None = None, *, policy: Policy | None = None) -> Owner:
+    def next_owner(
+        self,
+        partitions: list[int] | None = None,
+        *,
+        policy: Policy | None = None,
+        watch: FaultWatch | None = None,
+    ) -> Owner:
         """The worker that takes over once the leases of the one before have lapsed."""
         self.server.now += LEASE_MS
-        return self.owner(partitions, name=f"owner at {self.server.now}", policy=policy)
+        name = f"owner at {self.server.now}"
+        return self.owner(partitions, name=name, policy=policy, watch=watch)
 
     def send(self, *envelopes: msgspec.Raw, lane: Lane = Lane.INTERACTIVE) -> str:
         """Queue one message with these commands of one partition; its id."""

@@ -27,8 +27,16 @@ class Answers:
         self._answers = iter([Answer(outcome=outcome) for outcome in outcomes])
         self.asked: list[tuple[Command, str]] = []
 
+    paused = False
+
     async def execute(
-        self, command: Command, *, key: str = "", timeout_ms: int = DEFAULT_TIMEOUT_MS, trace: str = ""
+        self,
+        command: Command,
+        *,
+        key: str = "",
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        trace: str = "",
+        by_ops: bool = False,
     ) -> Answer:
         self.asked.append((command, key))
         return next(self._answers)
@@ -52,6 +60,7 @@ def settle(bus: Answers) -> pb.SettlePotResponse:
             queries=nothing,
             history=nothing,
             lookups=nothing,
+            ops=nothing,
             submissions=nothing,
             payouts=nothing,
             close=nothing,

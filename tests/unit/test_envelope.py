@@ -52,6 +52,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "reservation_id": reservation_ids,
     "amount": amounts,
     "initial_balance": st.just(0) | amounts,
+    "change": amounts | amounts.map(int.__neg__),
+    "corrects": st.builds(derive_id, st.integers(0, 999), st.just("Deposit"), ids, keys),
     "seat_id": seat_ids,
     "timeout_seconds": st.integers(0, MAX_TIMEOUT_SECONDS),
     "type": st.sampled_from(sorted(PAYOUT_TYPES)),
@@ -92,7 +94,7 @@ def test_every_command_arrives_as_it_was_sent(kind: type[Command], data: st.Data
     command = data.draw(commands_of(kind))
     key = data.draw(keys) if kind.keyed else ""
     remaining_ms = data.draw(st.integers(0, 10**9))
-    check_command(command, key)
+    check_command(command, key, by_ops=True)
     envelope = seal(
         command, key=key, command_id="c-1", remaining_ms=remaining_ms, reply_to="front", trace="t"
     )

@@ -98,6 +98,7 @@ INVALID = StatusCode.INVALID_ARGUMENT
         (Forbidden("not you"), StatusCode.PERMISSION_DENIED, (403, "FORBIDDEN")),
         (faults.Overloaded(), StatusCode.RESOURCE_EXHAUSTED, (429, "RATE_LIMITED")),
         (faults.Unavailable(), StatusCode.UNAVAILABLE, (503, "UNAVAILABLE")),
+        (faults.Paused(), StatusCode.UNAVAILABLE, (503, "UNAVAILABLE")),
         (faults.DeadlinePassed(), StatusCode.DEADLINE_EXCEEDED, (504, "TIMEOUT")),
     ],
 )
@@ -122,7 +123,9 @@ def test_a_malformed_request_names_the_field_as_its_caller_knows_it() -> None:
     assert seen.description == "idempotencyKey is missing"
 
 
-@pytest.mark.parametrize("fault", [faults.Unavailable, faults.Overloaded, faults.DeadlinePassed])
+@pytest.mark.parametrize(
+    "fault", [faults.Unavailable, faults.Paused, faults.Overloaded, faults.DeadlinePassed]
+)
 def test_the_text_of_a_fault_stays_inside(fault: type[faults.BalanceFault]) -> None:
     """It may name hosts, keys, or worse."""
     error = fault("10.0.0.1:6379 refused canary")

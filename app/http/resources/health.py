@@ -33,9 +33,10 @@ class Health:
     async def on_get(self, _req: Request, resp: Response) -> None:
         health = await self._life.queries.health()
         resp.media = {
-            "status": "healthy" if health.ready else "degraded",
+            "status": "healthy" if health.ready and not self._life.bus.paused else "degraded",
             "timestamp": iso_time(time.time_ns() // 1_000_000),
             "redis": health.store,
+            "paused": self._life.bus.paused,
         }
 
 

@@ -220,6 +220,13 @@ def _members(value: zset) -> list[bytes]:
     return [member.encode() for member in sorted(value, key=lambda member: (value[member], member))]
 
 
+def _range(value: zset, args: Args) -> list[bytes]:
+    members = _slice(_members(value), args[0], args[1])
+    if args[2:] != ["WITHSCORES"]:
+        return members
+    return [part for member in members for part in (member, bytes_of(value[member.decode()]))]
+
+
 def _by_score(value: zset, args: Args) -> list[bytes]:
     low, high, _, offset, count = args
     within = [each for each in _members(value) if float(low) <= value[each.decode()] <= float(high)]
@@ -266,20 +273,17 @@ _WRITES: dict[str, tuple[str, Callable[["MemoryServer", str, Args], Any]]] = {
 _READS: dict[str, tuple[str, Callable[[Any, Args], Reply]]] = {
     "HGET": ("hash", lambda value, args: value.get(args[0])),
     "HMGET": ("hash", lambda value, args: [value.get(field) for field in args]),
-    "HGETALL": (
-        "hash",
-        lambda value, _: [part for name, text in value.items() for part in (name.encode(), text)],
-    ),
+    "HGETALL": ("hash", lambda value, _: _pairs(value)),
+    "HLEN": ("hash", lambda value, _: len(value)),
     "GET": ("string", lambda value, _: value),
     "LINDEX": ("list", lambda value, args: _at(value, args[0])),
     "LRANGE": ("list", lambda value, args: _slice(value, args[0], args[1])),
     "LLEN": ("list", lambda value, _: len(value)),
     "SMEMBERS": ("set", lambda value, _: [member.encode() for member in value]),
-    "ZRANGE": ("zset", lambda value, args: _slice(_members(value), args[0], args[1])),
+    "ZRANGE": ("zset", _range),
     "ZRANGEBYSCORE": ("zset", _by_score),
     "ZSCORE": ("zset", lambda value, args: None if args[0] not in value else bytes_of(value[args[0]])),
     "SCARD": ("set", lambda value, _: len(value)),
-    "HLEN": ("hash", lambda value, _: len(value)),
     "HVALS": ("hash", lambda value, _: [*value.values()]),
     "XRANGE": ("stream", _events),
     "XREVRANGE": ("stream", _last_events),

@@ -37,6 +37,9 @@ APPEND_SECONDS = 2.0
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
 
+FRONT_END_ALIVE_MS = 5_000
+"""How long ops see a front end after it last looked at the store, which it does every second."""
+
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -291,6 +294,15 @@ class AsyncCommandLog:
         info = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
         used, limit = int(info["used_memory"]), int(info["maxmemory"])
         return limit == 0 or used * 100 < limit * ADMISSION_MEMORY_SHARE
+
+    async def heed_ops(self, front_end: str) -> bool:
+        """See CommandLog. A store that takes no writes still says whether the service is paused."""
+        asked = ("HGET", keys.OPS, keys.PAUSED_FIELD)
+        alive = ("FCALL", library.RENEW, 1, keys.FRONT_ENDS, front_end, FRONT_END_ALIVE_MS)
+        paused, _ = await self._appending.exchange([asked, alive])
+        if isinstance(paused, ResponseError):
+            raise translate(paused) from paused
+        return bool(paused)
 
     async def close(self) -> None:
         """Close both connections."""

@@ -28,7 +28,8 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:tables:ids:{NNN}               set     tables of the partition that have chips, or had
   balance:totals:{NNN}                   hash    sums per currency and counts of the partition
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
-  balance:dead:{NNN}                     hash    parked commands, until ops resolve them
+  balance:dead:{NNN}                     hash    parked commands, until a replay or ops close them
+  balance:dead:closed:{NNN}|ID           string  a dead letter that was closed; kept 90 days
   balance:commands:{NNN}|ID              hash    a command nobody waits for: intent, then done (expires) or parked
   balance:batches:{NNN}|ID               hash    settled lines of a batch: number to `a` applied, `r` replayed,
                                                  `f`, `p` and why: refused, parked
@@ -36,6 +37,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
+  balance:front-ends                     zset    front-end ids by the time until which they are alive (ms)
   balance:scheduler                      hash    leader, epoch, since, until, slot|JOB, missed|JOB, sent|JOB|NNN
   balance:audit                          hash    what the audits of the whole store have seen: revision, state,
                                                  checked, lastFull, driftChips, oldestMessage, deadLetters,
@@ -44,6 +46,9 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
                                                  entries, findings, chainBreaks, stuckPots, tableDeficits
   balance:audit:findings[:{NNN}]         hash    findings by the place; marked when they are gone, never deleted
   balance:audit:queue                    stream  tasks for the auditors (consumer group `auditors`)
+  balance:ops                            hash    head, seq of the ops log; paused: why, while callers are refused
+  balance:ops:log                        list    what ops did, `CHECKSUM JSON` each, one chain, append-only
+  balance:stops                          hash    `WORKER|KIND`: a worker that takes no command of that kind, and why
   balance:meta                           hash    layout, partitions, store id, commit counter
 ]]
 

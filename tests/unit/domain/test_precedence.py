@@ -7,12 +7,14 @@ import pytest
 from app.domain.accounts import ACTIVE, FROZEN
 from app.domain.amounts import MAX_CHIPS
 from app.domain.commands import (
+    Adjust,
     CashOut,
     Command,
     Commit,
     Deposit,
     EnsureAccount,
     ExpireReservation,
+    LeaveTable,
     Payout,
     Release,
     Reserve,
@@ -34,6 +36,9 @@ RULES: list[tuple[Command, Outcome]] = [
     (Deposit(account_id="alice", amount=1), Outcome.INVALID_AMOUNT),
     (Payout(account_id="alice", amount=1), Outcome.INVALID_AMOUNT),
     (CashOut(account_id="alice", table_id="t1", amount=1), Outcome.INVALID_AMOUNT),
+    (Adjust(account_id="alice", change=1, corrects="t"), Outcome.INVALID_AMOUNT),
+    (Adjust(account_id="alice", change=-MAX_CHIPS, corrects="t"), Outcome.INSUFFICIENT_BALANCE),
+    (LeaveTable(account_id="alice", table_id="t1"), Outcome.INVALID_AMOUNT),
     (Withdraw(account_id="alice", amount=MAX_CHIPS), Outcome.INSUFFICIENT_BALANCE),
     (Reserve(account_id="alice", table_id="t1", amount=MAX_CHIPS), Outcome.INSUFFICIENT_BALANCE),
     (EnsureAccount(account_id="alice"), Outcome.OK),
@@ -54,7 +59,9 @@ def test_the_first_reason_is_the_answer(
     """Every combination of the five, for every command."""
     # Given
     alice = account(balance=MAX_CHIPS, status=FROZEN if frozen else ACTIVE)
-    state = state_of([alice, reservation(left_ms=-1), reservation("r2"), pot((1, "alice", 20))])
+    state = state_of(
+        [alice, reservation(left_ms=-1), reservation("r2"), pot((1, "alice", 20))], {("t1", "alice"): 1}
+    )
     request = request_of(
         command, arrived_at=NOW - TTL - 1 if old else NOW, deadline_at=NOW - 1 if late else 0
     )

@@ -6,6 +6,8 @@ from msgspec.structs import replace
 from app.domain.amounts import MAX_CHIPS
 from app.domain.commands import (
     KINDS,
+    OPS_COMMANDS,
+    Adjust,
     CancelPot,
     CashOut,
     Command,
@@ -13,6 +15,8 @@ from app.domain.commands import (
     Deposit,
     EnsureAccount,
     ExpireReservation,
+    FreezeAccount,
+    LeaveTable,
     Part,
     Payout,
     PayTogether,
@@ -21,11 +25,13 @@ from app.domain.commands import (
     Reserve,
     SettlePot,
     TableCommand,
+    UnfreezeAccount,
     Winner,
     Withdraw,
 )
 from app.domain.validation import Malformed, TooMany, check_account_id, check_command
 
+TRANSACTION = "007-" + "a" * 26
 WELL_FORMED: list[Command] = [
     EnsureAccount(account_id="alice"),
     Deposit(account_id="alice", amount=1),
@@ -33,6 +39,10 @@ WELL_FORMED: list[Command] = [
     Payout(account_id="alice", amount=1),
     PayTogether(batch_id="b1", parts=(Part(line=1, key="k", account_id="alice", amount=1),)),
     CashOut(account_id="alice", table_id="t1", amount=1),
+    FreezeAccount(account_id="alice"),
+    UnfreezeAccount(account_id="alice"),
+    Adjust(account_id="alice", change=-1, corrects=TRANSACTION),
+    LeaveTable(account_id="alice", table_id="t1"),
     Reserve(account_id="alice", table_id="t1", amount=1),
     Commit(reservation_id="r1"),
     Release(reservation_id="r1"),
@@ -52,6 +62,8 @@ WRONG: dict[str, list[object]] = {
     "hand_id": [bad for bad in BAD_IDS if bad != ""],
     "reservation_id": ["", *BAD_TEXTS],
     "amount": BAD_AMOUNTS,
+    "change": [0, MAX_CHIPS + 1, -MAX_CHIPS - 1, True, 1.0, "1", None],
+    "corrects": ["", "7-aa", "007-" + "A" * 26, TRANSACTION + "a", 7, None],
     "initial_balance": [bad for bad in BAD_AMOUNTS if bad is False or bad != 0],
     "seat_id": [-1, 2**31, True, 1.0, "1", None],
     "timeout_seconds": [-1, 86_401, True, 1.0, "1", None],
@@ -77,6 +89,8 @@ RIGHT: dict[str, list[object]] = {
     "hand_id": ["", "a", "x" * 128],
     "reservation_id": ["a", "no id of ours", "x" * 255],
     "amount": [1, 2**31, MAX_CHIPS],
+    "change": [1, -1, MAX_CHIPS, -MAX_CHIPS],
+    "corrects": [TRANSACTION],
     "initial_balance": [0, 1, MAX_CHIPS],
     "seat_id": [0, 9, 2**31 - 1],
     "timeout_seconds": [0, 1, 86_400],
@@ -93,7 +107,12 @@ RIGHT: dict[str, list[object]] = {
     "batch_id": ["a", "x" * 128],
     "parts": [(PART,), tuple(replace(PART, key=f"k{line}") for line in range(128))],
 }
-CODES = {"account_id": "INVALID_ACCOUNT_ID", "amount": "INVALID_AMOUNT", "initial_balance": "INVALID_AMOUNT"}
+CODES = {
+    "account_id": "INVALID_ACCOUNT_ID",
+    "amount": "INVALID_AMOUNT",
+    "initial_balance": "INVALID_AMOUNT",
+    "change": "INVALID_AMOUNT",
+}
 FIELDS = [(command, field) for command in WELL_FORMED for field in command.__struct_fields__]
 FIELD_NAMES = [f"{command.kind}.{field}" for command, field in FIELDS]
 
@@ -113,6 +132,10 @@ def key_of(command: Command) -> str:
     return "k" if command.keyed else ""
 
 
+def by_ops(command: Command) -> bool:
+    return isinstance(command, OPS_COMMANDS)
+
+
 def test_every_kind_of_command_is_looked_at() -> None:
     """A new command, or a new field, is not forgotten here."""
     assert {command.kind for command in WELL_FORMED} == set(KINDS)
@@ -124,7 +147,7 @@ def test_a_malformed_field_is_named(command: Command, field: str) -> None:
     """Types count too: a bool, a float or a text is no amount."""
     for value in wrong(command, field):
         with pytest.raises(Malformed) as malformed:
-            check_command(replace(command, **{field: value}), key_of(command))
+            check_command(replace(command, **{field: value}), key_of(command), by_ops=by_ops(command))
         assert malformed.value.field == field
         assert malformed.value.code == CODES.get(field, "INVALID_REQUEST")
         assert str(malformed.value).startswith(f"{field} ")
@@ -134,7 +157,7 @@ def test_a_malformed_field_is_named(command: Command, field: str) -> None:
 def test_a_well_formed_field_passes(command: Command, field: str) -> None:
     """Up to both ends of its range."""
     for value in right(command, field):
-        check_command(replace(command, **{field: value}), key_of(command))
+        check_command(replace(command, **{field: value}), key_of(command), by_ops=by_ops(command))
 
 
 @pytest.mark.parametrize(
@@ -183,22 +206,22 @@ KEYLESS = [command for command in WELL_FORMED if not command.keyed]
 def test_a_key_is_1_to_255_printable_characters(command: Command) -> None:
     """Characters, not bytes; a missing key has a code of its own."""
     for key in ("k", "x" * 255, "ä" * 255, "with space", "a|b", "🂡"):
-        check_command(command, key)
+        check_command(command, key, by_ops=by_ops(command))
     for key in ("x" * 256, "a\nb", "\t", "a\x00", "\x1f", "\x7f", "\x85", "\u200b", "\ud800"):
         with pytest.raises(Malformed, match="idempotency_key must be 1 to 255 printable") as malformed:
-            check_command(command, key)
+            check_command(command, key, by_ops=by_ops(command))
         assert malformed.value.code == "INVALID_REQUEST"
     with pytest.raises(Malformed, match="idempotency_key is missing") as malformed:
-        check_command(command, "")
+        check_command(command, "", by_ops=by_ops(command))
     assert malformed.value.code == "MISSING_IDEMPOTENCY_KEY"
 
 
 @pytest.mark.parametrize("command", KEYLESS, ids=lambda command: command.kind)
 def test_a_command_that_takes_no_key_is_given_none(command: Command) -> None:
     """A caller who sends one believes in a promise that is not made."""
-    check_command(command, "")
+    check_command(command, "", by_ops=by_ops(command))
     with pytest.raises(Malformed, match=f"idempotency_key is not taken by {command.kind}"):
-        check_command(command, "k")
+        check_command(command, "k", by_ops=by_ops(command))
 
 
 def test_an_account_id_alone_is_looked_at_as_in_a_command() -> None:
@@ -208,3 +231,12 @@ def test_an_account_id_alone_is_looked_at_as_in_a_command() -> None:
     for bad in BAD_IDS:
         with pytest.raises(Malformed):
             check_account_id("account_id", bad)
+
+
+@pytest.mark.parametrize("kind", OPS_COMMANDS)
+def test_commands_of_ops_are_malformed_from_anybody_else(kind: type[Command]) -> None:
+    """Callers reach some commands by name; they cannot freeze, correct, or empty a table."""
+    (command,) = (each for each in WELL_FORMED if type(each) is kind)
+    with pytest.raises(Malformed, match="is for ops"):
+        check_command(command, key_of(command))
+    check_command(command, key_of(command), by_ops=True)
