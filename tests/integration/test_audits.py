@@ -112,7 +112,7 @@ def test_a_busy_store_gives_no_false_alarm(real_store: RealStore) -> None:
 
     def keep_auditing(auditing: Auditing) -> None:
         for _ in range(3):
-            auditing.audit()
+            auditing.slot()
             auditing.trim()
 
     playing = threading.Thread(target=keep_playing)
@@ -194,7 +194,7 @@ def test_freezing_overwrites_no_change(real_store: RealStore) -> None:
     victim.put(2, b"f" * 64 + victim.element(2)[64:])
     balance, revision = map(int, line.call("HMGET", victim.account, "balance", "revision"))
     line.before_commit = lambda: books.do(Deposit(account_id="victim", amount=7))
-    Auditing(line).audit(victim.partition)
+    Auditing(line).audit()
     after = line.call("HMGET", victim.account, "balance", "revision", "status")
     assert after == [b"%d" % (balance + 7), b"%d" % (revision + 2), b"FROZEN"]
     line.close()
@@ -214,7 +214,7 @@ def test_who_is_freed_while_an_audit_runs_is_not_frozen_by_it(real_store: RealSt
     changed_amount(victim)
     line.call("HSET", victim.account, "status", "FROZEN")
     line.before_commit = lambda: free(line.call, "victim")
-    auditing.audit(victim.partition)
+    auditing.slot(victim.partition)
     assert len(auditing.open()) == 1
     assert frozen(line.call, NAMES) == set()
     Auditing(line).audit()
