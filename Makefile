@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak mutants lint bench proto contract openapi client lock clean
+.PHONY: help run test soak mutants lint bench capacity proto contract openapi client lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ lint: .venv/.dev  ## check style, types, layers and the proto file
 
 bench: .venv/.runtime  ## measure latency and throughput
 	$(BIN)/python -m ops.bench $(ARGS)
+
+capacity: .venv/.runtime  ## measure what a command costs, and write ops/capacity.md
+	$(BIN)/python -m ops.bench --only capacity $(ARGS)
 
 proto: .venv/.dev  ## generate both copies of the stubs from proto/balance.proto
 	$(BIN)/python proto/generate.py

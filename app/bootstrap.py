@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,6 +91,8 @@ def check_store(settings: Settings, seen_commits: int = 0) -> int:
             partitions=settings.partitions,
             allow_weak=settings.allow_weak_durability,
             seen_commits=seen_commits,
+            allow_lost=settings.allow_lost_commits,
+            wait_replicas=settings.wait_replicas,
         )
     finally:
         backend.close()
@@ -120,6 +124,7 @@ def make_worker(settings: Settings) -> WorkerParts:
         connect,
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
+        worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
     )
     store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
     return WorkerParts(broker, Execution(store, policy(settings)))
@@ -156,10 +161,11 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    log = AsyncCommandLog(store_url(settings), check)
-    queries = StoreQueries(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    history = StoreHistory(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
-    lookups = StoreLookups(AsyncConnection(store_url(settings), READ_SECONDS), settings.partitions)
+    reads = [AsyncConnection(store_url(settings), READ_SECONDS) for _ in range(3)]
+    queries = StoreQueries(reads[0], settings.partitions)
+    history = StoreHistory(reads[1], settings.partitions)
+    lookups = StoreLookups(reads[2], settings.partitions)
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, reads)
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
@@ -175,4 +181,6 @@ async def open_front_end(settings: Settings) -> FrontEnd:
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:
-    backend.commits = check_store(settings, backend.commits)
+    # Where answers wait for replicas, a primary may take commits with it that nobody was told of.
+    seen = 0 if settings.wait_replicas else backend.commits
+    backend.commits = check_store(settings, seen)

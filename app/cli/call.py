@@ -18,6 +18,8 @@ from app.config import Settings
 from app.rpc.gen import balance_pb2
 from app.rpc.tls import channel
 
+_NOBODY_ANSWERED = 2
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _SERVICE = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
 
 
@@ -30,7 +32,8 @@ def call(method: str, fields: tuple[str, ...], timeout: float, target: str | Non
     """Call one gRPC method of a running service and print its answer as JSON.
 
     A refusal is an answer too: see its "error". The value of a list is JSON, as in
-    'winners=[{"seat_id": 1, "account_id": "alice", "amount": 40}]'.
+    'winners=[{"seat_id": 1, "account_id": "alice", "amount": 40}]'. Exit code 1 when the call was refused,
+    2 when nobody has answered.
     """
     found = find_target(Settings.from_environment(os.environ), target, token)
     descriptor = _SERVICE.methods_by_name[method]
@@ -46,8 +49,9 @@ def call(method: str, fields: tuple[str, ...], timeout: float, target: str | Non
             answer = invoke(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             click.echo(f"{error.code().name}: {error.details()}", err=True)
-            sys.exit(1)
+            sys.exit(_NOBODY_ANSWERED if error.code() in _UNANSWERED else 1)
     click.echo(json.dumps(plain(answer)))
+    sys.exit(0 if getattr(answer, "ok", True) else 1)
 
 
 def request_of(method: MethodDescriptor, assignments: Sequence[str]) -> Message:

@@ -21,10 +21,13 @@ _COMMANDS: Mapping[str, Lazy] = {
     "up": Lazy("app.cli.up:up", "Run the whole service on this machine."),
     "grpc": Lazy("app.cli.serve:grpc", "Run one process of the gRPC front end."),
     "http": Lazy("app.cli.serve:http", "Run the HTTP front end."),
+    "health": Lazy("app.cli.health:health", "Ask a process of this host how it is."),
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
     "account": Lazy("app.cli.account:account", "Show an account, its holds and its history."),
     "table": Lazy("app.cli.table:table", "Show what lies on a table."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
+    "backup": Lazy("app.cli.backup:backup", "Copy the whole store."),
+    "restore": Lazy("app.cli.backup:restore", "Prove a backup, and put it in the place of a lost store."),
     "verify": Lazy("app.cli.verify:verify", "Prove that no chip was made or lost."),
 }
 

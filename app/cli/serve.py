@@ -22,11 +22,13 @@ def grpc() -> None:
 
     The first signal lets calls in hand finish (5 s), the second ends the process at once.
     """
+    import uvloop
+
     settings = Settings.from_environment(os.environ)
     _begin(settings, "grpc")
     try:
         with _unfit_store_refused():
-            asyncio.run(_serve_grpc(settings))
+            uvloop.run(_serve_grpc(settings))
     except OSError as error:
         raise click.ClickException(str(error)) from error
 

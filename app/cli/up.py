@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -49,9 +50,9 @@ balance is up
 
 Try, in another terminal:
 
-  balance call Deposit account_id=alice amount=1000 source=demo idempotency_key=first
-  balance simulate --players 200 --seconds 10
-  balance verify
+  {balance} call Deposit account_id=alice amount=1000 source=demo idempotency_key=first
+  {balance} simulate --players 200 --seconds 10
+  {balance} verify
 
 {about_keys}  TOKEN={token}
   curl {trust}-H "Authorization: Bearer $TOKEN" {http}/api/accounts/alice/balance
@@ -295,7 +296,14 @@ def _banner(running: Running) -> str:
         http, trust = f"https://{running.http}", f"--cacert {running.tls.ca_file} "
     about_keys = _DEVELOPMENT if running.token else ""
     shown = {"grpc": running.grpc, "data_dir": running.data_dir, "token": token, "about_keys": about_keys}
-    return _BANNER.format(http=http, trust=trust, **shown)
+    return _BANNER.format(http=http, trust=trust, balance=_command(), **shown)
+
+
+def _command() -> str:
+    """How this command is called from here: `make run` puts nothing on the PATH."""
+    called, found = Path(sys.argv[0]), shutil.which("balance")
+    by_name = called.name != "balance" or (found is not None and called.samefile(found))
+    return "balance" if by_name else sys.argv[0]
 
 
 def _one_line(running: Running) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from app.config.addresses import is_loopback
 from app.config.problems import Problem
+from app.config.store_url import hosts_of
 
 if TYPE_CHECKING:
     from app.config.settings import Settings
@@ -35,13 +35,11 @@ def conflicts(settings: "Settings") -> Iterator[Problem]:
         )
     if not is_loopback(settings.bind_host):
         yield from _missing_when_exposed(settings)
-    store = urlsplit(settings.redis_url or "")
-    exposed_store = store.scheme == "redis" and not is_loopback(store.hostname or "")
-    if exposed_store and not settings.allow_plaintext:
+    if _is_exposed_store(settings.redis_url) and not settings.allow_plaintext:
         yield Problem(
             ("REDIS_URL", "ALLOW_PLAINTEXT"),
             "the store is on another machine and the connection not encrypted;"
-            " wanted is rediss:// or ALLOW_PLAINTEXT=on",
+            " wanted is rediss:// (rediss+sentinel://) or ALLOW_PLAINTEXT=on",
         )
 
 
@@ -61,6 +59,11 @@ _TOGETHER = (
 
 def _given(settings: "Settings", variable: str) -> bool:
     return bool(getattr(settings, variable.lower()))
+
+
+def _is_exposed_store(url: str | None) -> bool:
+    in_the_clear = url is not None and url.startswith(("redis:", "redis+sentinel:"))
+    return in_the_clear and not all(map(is_loopback, hosts_of(url or "")))
 
 
 def _missing_when_exposed(settings: "Settings") -> Iterator[Problem]:

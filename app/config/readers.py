@@ -11,6 +11,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from app.config.addresses import is_loopback
+from app.config.store_url import parse_store_url
 
 DAY_MS = 86_400_000
 _LARGEST_AMOUNT = 2**53 - 1
@@ -50,14 +51,7 @@ def host(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    # The value is not repeated in the message: it may hold a password.
-    try:
-        url = urlsplit(text)
-        complete = url.path if url.scheme == "unix" else url.hostname and url.port != 0
-    except ValueError:
-        complete = None
-    if not complete or url.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("wanted is redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH")
+    parse_store_url(text)
     return text
 
 

@@ -44,6 +44,8 @@ class Settings:
     store_memory_mb: Annotated[int | None, readers.number(16, 2**32)] = None
     partitions: Annotated[int, readers.number(1, 999)] = 64
     allow_weak_durability: bool = False
+    allow_lost_commits: bool = False
+    wait_replicas: Annotated[int, readers.number(0, 16)] = 0
     allow_plaintext: bool = False
 
     jwt_hs256_secret: Annotated[str | None, readers.secret] = field(default=None, repr=False)

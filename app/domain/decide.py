@@ -55,9 +55,10 @@ def decide(state: State, request: Request, now: int, policy: Policy) -> Decision
     stored = stored_answer(state, request)
     if stored is not None:
         return Decision(stored)
-    if now - request.arrived_at > policy.refusal_ttl_ms:
+    clock = now - state.ahead
+    if clock - request.arrived_at > policy.refusal_ttl_ms:
         return Decision(Answer(outcome=Outcome.EXPIRED))
-    if request.deadline_at and now > request.deadline_at:
+    if request.deadline_at and clock > request.deadline_at:
         return Decision(Answer(outcome=Outcome.DROPPED))
     case = Case(state, request, now, policy)
     decision = _RULES[type(request.command)](case, request.command)

@@ -54,7 +54,8 @@ class State:
     """Records by id. A key with value None was looked up and is absent; a missing key was never loaded.
 
     `in_play` is by (table, account), `pots` by (table, hand), `answers` by the request's derived id; `broken`
-    says why the ledger of an account cannot be built on.
+    says why the ledger of an account cannot be built on. `ahead` is how far the time to decide at is ahead of
+    the store's clock, which was set back then: waiting is measured by the clock (ms).
     """
 
     accounts: dict[str, Account | None] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class State:
     pots: dict[PotKey, Pot | None] = field(default_factory=dict)
     answers: dict[str, AnswerRecord | None] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    ahead: int = 0
 
     def apply(self, decision: Decision, request: Request) -> None:
         """Let later decisions of the unit see this one."""

@@ -10,6 +10,7 @@ from app.domain.validation import Malformed
 from app.http.errors import ApiError
 
 MAX_BODY_BYTES = 16 * 1024
+_MOST_OPENINGS = 512  # beyond any body of ours; how deep Python itself reads depends on its release
 _LONGEST_INTEGER = 20  # digits and sign of the largest 64-bit integer; beyond, all are equally wrong
 _BEYOND_ALL_RANGES = 10**_LONGEST_INTEGER
 
@@ -29,6 +30,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     Raises Malformed also for what the standard allows and two readers would understand differently:
     duplicate keys, and numbers beyond 64 bits (those come as an integer that is out of every range).
     """
+    if raw.count(b"[") + raw.count(b"{") > _MOST_OPENINGS:
+        raise Malformed("body", "is nested too deeply")
     try:
         value = json.loads(
             raw.decode(),

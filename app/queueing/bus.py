@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -24,6 +24,9 @@ from app.services.queue import CommandLog, Entry, Lane
 from app.services.submission import DEFAULT_TIMEOUT_MS
 
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
+_decode_unread = msgspec.json.Decoder(list[tuple[str, list[msgspec.Raw]]]).decode
+_decode_answer = msgspec.json.Decoder(Answer).decode
+_START = "0-0"
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +86,7 @@ class Bus:
         self._looked = asyncio.Event()
         self._away_because = ""
         self._has_room = True
-        self._cursor = "0-0"
+        self._cursor = _START
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
 
@@ -212,6 +215,8 @@ class Bus:
                     self._away_because = str(fault)
                     _log.warning("the store is away: %s", fault)
                 self._available = False
+                # A replica that was promoted may give lower ids; what was read before is known here no more.
+                self._cursor = _START
                 self._looked.set()
                 self._fail_waiting("the store cannot be reached")
                 await asyncio.sleep(backoff)
@@ -226,17 +231,22 @@ class Bus:
     def _take(self, entry: Entry) -> None:
         """Give out the answers of one entry. One that cannot be read must not end the listening."""
         try:
-            for message_id, answers in _decode_answers(entry.payload):
+            for message_id, answers in _read_answers(entry.payload):
                 self._answer(message_id, answers)
         except (msgspec.MsgspecError, ValueError) as error:
             _log.error("answers cannot be read, their callers will time out: %s", error)
 
-    def _answer(self, message_id: str, answers: list[Answer]) -> None:
+    def _answer(self, message_id: str, answers: Sequence[Answer | None]) -> None:
         sent = self._finish(message_id)
         if sent is None:
             return
+        if len(answers) != len(sent.tickets):
+            _log.error(
+                "%d answers to %d commands, their callers will time out", len(answers), len(sent.tickets)
+            )
+            return
         for ticket, answer in zip(sent.tickets, answers, strict=True):
-            if not ticket.future.done():
+            if answer is not None and not ticket.future.done():
                 ticket.future.set_result(answer)
 
     def _finish(self, message_id: str) -> _Sent | None:
@@ -273,6 +283,22 @@ class Bus:
                 if all(ticket.future.done() for ticket in sent.tickets):
                     self._finish(message_id)
             await asyncio.sleep(limits.WATCH_SECONDS)
+
+
+def _read_answers(payload: bytes) -> Iterable[tuple[str, Sequence[Answer | None]]]:
+    """Answers by message. One of a release ahead may not be read: it is None, and the others are."""
+    try:
+        return _decode_answers(payload)
+    except msgspec.MsgspecError:
+        return [(message_id, [*map(_read_answer, raws)]) for message_id, raws in _decode_unread(payload)]
+
+
+def _read_answer(raw: msgspec.Raw) -> Answer | None:
+    try:
+        return _decode_answer(raw)
+    except msgspec.MsgspecError as error:
+        _log.error("an answer cannot be read, its caller will time out: %s", error)
+        return None
 
 
 async def _keep(run: Callable[[], Coroutine[Any, Any, None]]) -> None:

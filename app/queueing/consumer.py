@@ -129,6 +129,7 @@ class StreamsConsumer(Consumer):
         if desk.closing.is_set():
             return None
         if desk.suspect:
+            desk.queue.close()  # it may read on from a server that is a replica now
             desk.check_store()
             desk.hand.rewind()
             desk.suspect = False

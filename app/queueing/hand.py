@@ -6,6 +6,7 @@ Reading removes nothing, so all of it may be dropped at any time and read again.
 from collections import deque
 from collections.abc import Iterator
 
+from app.domain.commands import SettlePot
 from app.queueing.envelope import open_message
 from app.queueing.limits import ALONE_COST, BULK_COMMANDS, CAREFUL_COMMANDS, UNIT_ACCOUNTS, UNIT_COMMANDS
 from app.queueing.ownership import Owned
@@ -158,4 +159,9 @@ def _cost(delivery: Delivery) -> int:
 
 
 def _accounts(delivery: Delivery) -> Iterator[str]:
-    return (work.request.aggregate_id for work in delivery.works if work.request)
+    """The accounts, or tables, that the commands touch; a settlement touches all that it pays."""
+    for work in delivery.works:
+        if work.request:
+            yield work.request.aggregate_id
+            if isinstance(work.request.command, SettlePot):
+                yield from (winner.account_id for winner in work.request.command.winners)

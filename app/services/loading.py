@@ -31,9 +31,12 @@ def load(store: Store, requests: list[Request], policy: Policy, not_before: int)
     """
     state = State()
     wanted = first_wanted(requests, policy)
-    now = max(not_before, store.load(wanted, state))
+    clock = store.load(wanted, state)
+    now = max(not_before, clock)
     while wanted := _wanted_next(requests, state, now, policy):
-        now = max(now, store.load(wanted, state))
+        clock = store.load(wanted, state)
+        now = max(now, clock)
+    state.ahead = now - clock
     return state, now
 
 

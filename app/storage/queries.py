@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from app.domain.identifiers import partition_of
 from app.domain.reservations import available
@@ -66,24 +67,34 @@ class StoreQueries:
         await self._connection.close()
 
     async def _writable(self) -> bool:
-        info = (await self._connection.call("INFO", "persistence")).decode()
-        replication = (await self._connection.call("INFO", "replication")).decode()
-        return "aof_last_write_status:ok" in info and "role:master" in replication
+        """Whether the store would take a command now: asked by appending to a queue that there is not.
+
+        It refuses writes for many reasons: disk, memory, too few replicas, being a replica itself.
+        """
+        nowhere = keys.queue(self._partitions, "none")
+        (reply,) = await self._connection.exchange([("XADD", nowhere, "NOMKSTREAM", "*", "m", "")])
+        return not isinstance(reply, ResponseError)
 
     async def _read_all(self) -> None:
         while self._asked:
             asked, self._asked = self._asked, {}
-            try:
-                views = await self._read(list(asked))
-            except Exception as error:
-                fault = StoreUnavailable(str(error)) if isinstance(error, BalanceFault) else error
-                for future in asked.values():
-                    future.set_exception(fault)
-                    future.exception()  # whoever asked may be gone
-                continue
+            await self._answer(asked)
+        self._reader = None
+
+    async def _answer(self, asked: dict[str, asyncio.Future[BalanceView]]) -> None:
+        try:
+            views = await self._read(list(asked))
+        except StoreUnavailable as away:
+            _fail(asked, away)
+        except Exception as error:
+            if len(asked) == 1:
+                _fail(asked, error)
+            else:  # one account cannot be read: it must not stand before the others
+                for account_id, future in asked.items():
+                    await self._answer({account_id: future})
+        else:
             for view in views:
                 asked[view.account_id].set_result(view)
-        self._reader = None
 
     async def _read(self, account_ids: list[str]) -> list[BalanceView]:
         plan = Plan()
@@ -124,3 +135,9 @@ class StoreQueries:
         if view is None or time.monotonic() - at > STALE_SECONDS:
             raise Unavailable(str(away)) from away
         return msgspec.structs.replace(view, stale=True)
+
+
+def _fail(asked: dict[str, asyncio.Future[BalanceView]], error: Exception) -> None:
+    for future in asked.values():
+        future.set_exception(error)
+        future.exception()  # whoever asked may be gone

@@ -127,7 +127,8 @@ class Writing:
         for key, elements in segments.items():
             self.plan.write("RPUSH", key, *elements)
         for key, seqs in of_type.items():
-            self.plan.write("RPUSH", key, *seqs)
+            for first in range(0, len(seqs), keys.SEGMENT_LENGTH):  # one write takes 4,096 arguments at most
+                self.plan.write("RPUSH", key, *seqs[first : first + keys.SEGMENT_LENGTH])
 
     def _reservation(self, reservation: Reservation, *, made: bool) -> None:
         account_id, reservation_id = reservation.account_id, reservation.reservation_id

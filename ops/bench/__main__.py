@@ -3,15 +3,16 @@
 import argparse
 
 from ops.bench.audits import print_audits
+from ops.bench.capacity import write_capacity
 from ops.bench.measuring import Found, measure
 from ops.bench.overload import print_overload
 from ops.bench.report import print_report
 from ops.bench.scenarios import PARTS
 from ops.bench.servers import service
 
-OVERLOAD = "overload"
-AUDITS = "audits"
-NAMES = [*(part.name for part in PARTS), OVERLOAD, AUDITS]
+OVERLOAD, AUDITS, CAPACITY = "overload", "audits", "capacity"
+MEASURED = [*(part.name for part in PARTS), OVERLOAD, AUDITS]
+NAMES = [*MEASURED, CAPACITY]
 
 
 def parts_of(text: str) -> list[str]:
@@ -25,10 +26,14 @@ def parts_of(text: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ops.bench", description=__doc__)
-    parser.add_argument("--only", type=parts_of, default=NAMES, help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--only", type=parts_of, default=MEASURED, help=f"some of {','.join(NAMES)}")
     parser.add_argument("--rounds", type=int, default=4, help="how often each row is measured")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each time")
     arguments = parser.parse_args()
+    if CAPACITY in arguments.only:
+        write_capacity(arguments.seconds)
+    if arguments.only == [CAPACITY]:
+        return
     if OVERLOAD in arguments.only:
         with service() as place:
             print_overload(place.grpc, place.parent, arguments.seconds)

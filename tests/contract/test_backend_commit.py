@@ -310,6 +310,16 @@ def test_a_write_may_have_a_thousand_arguments(ground: Ground) -> None:
     assert read(backend, ("LLEN", "a list"), ("GET", "key 999")) == [1_000, b"999"]
 
 
+def test_a_write_with_more_arguments_than_a_script_can_pass_on_stops_the_whole_commit(
+    ground: Ground,
+) -> None:
+    """Lua hands a command 8,000 values at most, and says so only when the first writes stand."""
+    backend = ground.backend()
+    with pytest.raises(StoreRefused, match="arguments for a list"):
+        backend.commit(plan_of(FIRST, ("RPUSH", "a list", *map(str, range(8_100)))))
+    assert ground.dump() == {}
+
+
 def test_an_expiry_lasts_until_the_key_is_set_or_made_again(ground: Ground) -> None:
     """
     If a string is set again without expiry, or a hash is emptied and made again

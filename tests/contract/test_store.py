@@ -269,6 +269,17 @@ def answered(delivery: Delivery, *balances: int) -> Delivery:
     return delivery
 
 
+def test_one_account_may_change_ten_thousand_times_in_one_commit(ground: Ground, carrier: Carrier) -> None:
+    """A message of settlements may pay one account 64 times each: no list may be too long to be written."""
+    changes = decided(carrier.store, *deposits(ANNA, 1, 10_000))
+    assert carrier.store.commit(changes, [], now=1).applied
+    found = ground.dump()
+    assert len(found[keys.transactions_of(1, ANNA, "DEPOSIT")].value) == 10_000
+    account = load_all(Carrier(ground.backend()).store, accounts=[ANNA]).accounts[ANNA]
+    assert account is not None
+    assert (account.balance, account.seq, account.frozen) == (10_000, 10_000, False)
+
+
 def test_a_finished_delivery_is_answered_and_gone(ground: Ground, carrier: Carrier) -> None:
     """
     Given two finished deliveries for one front end, and an unfinished one

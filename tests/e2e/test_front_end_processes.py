@@ -18,7 +18,7 @@ from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
 from app.rpc.health import is_serving
 from app.services.tokens import mint
-from tests.support.deployment import free_port
+from tests.support.ports import free_port
 from tests.support.service import RunningService
 
 

@@ -262,3 +262,13 @@ def test_the_command_line_calls_any_method(service: RunningService) -> None:
     assert opened.stdout == f'{{"account_id": "{account_id}", "balance": 5, "created": true}}\n'
     failed = balance(service, "call", "EnsureAccount", "initial_balance=5")
     assert (failed.returncode, failed.stderr) == (1, "INVALID_ARGUMENT: account_id is missing\n")
+
+
+def test_the_exit_code_of_a_call_says_whether_it_was_done(service: RunningService) -> None:
+    """A script that pays only when chips were withdrawn must not read the answer for it."""
+    withdraw = ("call", "Withdraw", f"account_id={new_id()}", "amount=5", "idempotency_key=k")
+    refused = balance(service, *withdraw)
+    assert (refused.returncode, refused.stderr) == (1, "")
+    assert '"ok": false, "transaction_id": "", "error": "ACCOUNT_NOT_FOUND"' in refused.stdout
+    nobody = balance(service, *withdraw, "--target", "127.0.0.1:1", "--timeout", "2")
+    assert (nobody.returncode, nobody.stdout) == (2, "")

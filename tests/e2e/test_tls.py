@@ -21,7 +21,7 @@ from app.rpc.tls import channel
 from app.services.tls import ClientTls
 from tests.e2e.test_front_end_processes import front_end
 from tests.support.certificates import Authority, Certificate, served_with, shown
-from tests.support.deployment import free_port
+from tests.support.ports import free_port
 from tests.support.service import RunningService, balance, running_service
 
 NAME = "balance.test"

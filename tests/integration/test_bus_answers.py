@@ -12,6 +12,7 @@ from app.domain.outcomes import Answer
 from app.queueing import limits
 from app.services.faults import DeadlinePassed, Unavailable
 from app.storage import keys
+from app.storage.backends.valkey_async import AsyncCommandLog
 from tests.support.carrying import id_in
 from tests.support.front_ends import FrontEnd, front_end
 from tests.support.store import RealStore
@@ -129,7 +130,62 @@ def test_an_answer_that_cannot_be_read_does_not_deafen_the_front_end(
     asyncio.run(scenario())
 
 
+def test_an_answer_that_cannot_be_read_keeps_nobody_else_from_theirs(real_store: RealStore) -> None:
+    """
+    Given one entry that answers two messages, as a busy worker's does
+    If one of its answers is of a later release, and a message has too few
+    Expect all others of the entry to be heard.
+    """
+
+    async def scenario() -> None:
+        async with front_end(real_store) as front:
+            first = front.deposit("first")
+            await soon(lambda: len(front.log.sizes) == 1)
+            later, third = front.deposit("of a later release", timeout_ms=3_000), front.deposit("third")
+            elsewhere = front.deposit("elsewhere", id_in(2))
+            await soon(lambda: sum(front.log.sizes) == 4)
+            sent = [msgspec.json.decode(text) for each in front.log.rounds for _, text in each]
+            answers = [
+                (message["message_id"], [{"outcome": "NEW"}, {"balance": 3}][-len(message["args"][0]) :])
+                for message in sent
+            ]
+            answers[0] = (sent[0]["message_id"], [])
+            reply_to = sent[0]["args"][0][0]["replyTo"]
+            text = msgspec.json.encode(answers)
+            real_store.backend().call("XADD", keys.results(reply_to), "*", "a", text)
+            assert [answer.balance for answer in await asyncio.gather(third, elsewhere)] == [3, 3]
+            assert not later.done()
+            for call in (first, later):
+                call.cancel()
+
+    asyncio.run(scenario())
+
+
 # The end
+
+
+def test_answers_are_heard_though_the_stores_clock_was_set_back(real_store: RealStore) -> None:
+    """
+    Given a front end that has read an answer of a time to come, in a stream that was forgotten since
+    If its answers are at the present time again, and so before what it has read
+    Expect it to hear them all the same, however they come.
+    """
+
+    async def scenario() -> None:
+        log, backend = AsyncCommandLog(real_store.url, lambda seen: seen), real_store.backend()
+        key = keys.results("front")
+        backend.call("XADD", key, "99999999999999-0", "a", "ahead")
+        (ahead,) = await log.results("front", "0-0", 10)
+        assert await log.results("front", ahead.entry_id, 10) == [], "the same one is not read twice"
+        backend.call("DEL", key)
+        assert await log.results("front", ahead.entry_id, 10) == []
+        backend.call("XADD", key, "*", "a", "now")
+        (now,) = await log.results("front", ahead.entry_id, 10)
+        assert now.payload == b"now"
+        assert await log.results("front", now.entry_id, 10) == []
+        await log.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_front_end_that_stops_tells_those_who_wait(real_store: RealStore) -> None:

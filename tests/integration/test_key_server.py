@@ -150,7 +150,7 @@ def test_a_server_that_never_ends_is_left() -> None:
 
 def test_over_https_the_certificate_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the authorities of the machine: whoever answers in its place has no keys for us."""
-    authority = Authority(tmp_path)
+    authority = Authority(tmp_path, strict=True)
     with key_server(published("one"), certificate=authority.server()) as server:
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             fetched(server.url)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.mutants.catalogue import ROOT, Mutant, mutants
 
-COPIED = ("app", "workers", "scheduler", "tests", "proto", "setup.cfg", "pyproject.toml")
+COPIED = ("app", "workers", "scheduler", "tests", "proto", "ops", "setup.cfg", "pyproject.toml")
 TEST_SECONDS = 30
 RUN_SECONDS = 120
 PASSED, FAILED = 0, 1
@@ -84,7 +84,7 @@ def _copy() -> Iterator[Path]:
         for each in COPIED:
             source, target = ROOT / each, Path(name) / each
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "secrets"))
             else:
                 shutil.copy2(source, target)
         yield Path(name)

@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAY = timedelta(days=1)
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -23,14 +34,19 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates; its own is in `cert`."""
+    """Signs certificates; its own is in `cert`. `strict`: with all that Python 3.13 wants of a public one."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(self, folder: Path, name: str = "authority", *, strict: bool = False) -> None:
         self._folder = folder
+        self._strict = strict
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         builder = _builder(self._name, self._key).issuer_name(self._name)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        if strict:
+            builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
+            key_id = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+            builder = builder.add_extension(key_id, critical=False)
         self.cert = _written(folder / f"{name}.pem", builder.sign(self._key, SHA256()))
 
     def server(self, *dns_names: str) -> Certificate:
@@ -58,6 +74,9 @@ class Authority:
         builder = _builder(_named("poker"), key, expired=expired).issuer_name(self._name)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if self._strict:
+            key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(key_id, critical=False)
         cert = _written(self._folder / f"{name}.pem", builder.sign(self._key, SHA256()))
         key_file = self._folder / f"{name}.key"
         key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,24 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.rpc.health import is_serving
-from tests.support.store import RealStore
+from tests.support.ports import free_port
+from tests.support.store import Located, RealStore
 from tests.support.waiting import LOOK_EVERY_SECONDS
 from tests.support.workers import ROOT, Crew, WorkerProcess, crew
 
 READY_SECONDS = 20.0
 
 
-def free_port() -> str:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
+class Processes:
+    """The processes that were started on a store so far; all gRPC is at `address`."""
 
-
-class Deployment:
-    """A store of its own, and the processes that were started on it so far; all gRPC is at `address`."""
-
-    def __init__(self, store: RealStore, crew: Crew, partitions: int) -> None:
-        self.store = store
+    def __init__(self, store: Located, crew: Crew, partitions: int) -> None:
+        self._located = store
         self._crew = crew
         self._port = free_port()
         self._environ = {"PARTITIONS": str(partitions), "LOG_LEVEL": "warning", "GRPC_PORT": self._port}
@@ -53,17 +47,25 @@ class Deployment:
                     return
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    def verify(self) -> "subprocess.CompletedProcess[str]":
+    def verify(self, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run `balance verify` on the store, past all proxies."""
         return subprocess.run(
             [sys.executable, "-m", "app.cli", "verify", "--json"],
             cwd=ROOT,
-            env=os.environ | {"REDIS_URL": self.store.url},
+            env=os.environ | {"REDIS_URL": self._located.url} | environ,
             capture_output=True,
             text=True,
             check=False,
             timeout=100,
         )
+
+
+class Deployment(Processes):
+    """A store of its own, and processes on it."""
+
+    def __init__(self, store: RealStore, crew: Crew, partitions: int) -> None:
+        super().__init__(store, crew, partitions)
+        self.store = store
 
 
 @contextmanager

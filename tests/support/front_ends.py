@@ -15,10 +15,10 @@ from app.services.faults import Unavailable
 from app.services.queue import Stream
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
-from app.storage.backends.valkey_async import AsyncCommandLog
+from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from tests.support.carrying import PARTITIONS, id_in
 from tests.support.grounds import read
-from tests.support.store import RealStore
+from tests.support.store import Located
 from tests.support.waiting import soon
 from tests.support.workers import settings_for
 
@@ -29,8 +29,10 @@ LONG_MS = 20_000
 class WatchedLog(AsyncCommandLog):
     """The real log; what was appended in each round trip is remembered."""
 
-    def __init__(self, store: RealStore) -> None:
-        super().__init__(store.url, partial(check_store, settings_for(store)))
+    def __init__(self, store: Located, wait_replicas: int) -> None:
+        self.reading = AsyncConnection(store.url)
+        check = partial(check_store, settings_for(store))
+        super().__init__(store.url, check, wait_replicas, [self.reading])
         self.rounds: list[list[tuple[Stream, str]]] = []
 
     async def append(self, messages: list[tuple[Stream, str]]) -> list[Unavailable | None]:
@@ -46,8 +48,8 @@ class WatchedLog(AsyncCommandLog):
 class FrontEnd:
     """A bus with its log, as one front-end process has them."""
 
-    def __init__(self, store: RealStore, max_waiting: int) -> None:
-        self.log = WatchedLog(store)
+    def __init__(self, store: Located, max_waiting: int, wait_replicas: int = 0) -> None:
+        self.log = WatchedLog(store, wait_replicas)
         self.bus = Bus(self.log, partitions=PARTITIONS, max_waiting=max_waiting)
 
     def deposit(
@@ -59,9 +61,11 @@ class FrontEnd:
 
 
 @asynccontextmanager
-async def front_end(store: RealStore, max_waiting: int = 10_000) -> AsyncIterator[FrontEnd]:
+async def front_end(
+    store: Located, max_waiting: int = 10_000, wait_replicas: int = 0
+) -> AsyncIterator[FrontEnd]:
     """A running front end that has found the store."""
-    found = FrontEnd(store, max_waiting)
+    found = FrontEnd(store, max_waiting, wait_replicas)
     found.bus.start()
     try:
         await soon(lambda: found.bus.available)
@@ -69,6 +73,7 @@ async def front_end(store: RealStore, max_waiting: int = 10_000) -> AsyncIterato
     finally:
         await found.bus.close()
         await found.log.close()
+        await found.log.reading.close()
 
 
 def ledger_keys(backend: ValkeyBackend, account_id: str = ANNA, partition: int = 1) -> list[str]:

@@ -4,11 +4,18 @@ import asyncio
 import signal
 import subprocess
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from app.storage import fitness
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.embedded import EmbeddedStore
+
+
+class Located(Protocol):
+    """A store that processes can be told of."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class RealStore:

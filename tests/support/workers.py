@@ -18,14 +18,14 @@ from app.services.queue import Lane
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
 from tests.support.carrying import PARTITIONS
-from tests.support.store import RealStore
+from tests.support.store import Located
 from tests.support.waiting import eventually
 from workers.main import build
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def settings_for(store: RealStore, **changed: Any) -> Settings:
+def settings_for(store: Located, **changed: Any) -> Settings:
     """The settings of a process that works on the store."""
     return Settings(redis_url=store.url, partitions=PARTITIONS, **changed)
 
@@ -43,7 +43,7 @@ def working(parts: WorkerParts) -> Iterator[None]:
 
 
 @contextmanager
-def a_worker(store: RealStore) -> Iterator[WorkerParts]:
+def a_worker(store: Located) -> Iterator[WorkerParts]:
     """A whole worker in this process."""
     parts = build(settings_for(store))
     with working(parts):
@@ -53,7 +53,7 @@ def a_worker(store: RealStore) -> Iterator[WorkerParts]:
 class WorkerProcess:
     """A worker as a process of its own; its log is kept to be looked into."""
 
-    def __init__(self, store: RealStore, log: Path, *command: str, **environ: str) -> None:
+    def __init__(self, store: Located, log: Path, *command: str, **environ: str) -> None:
         self._log = log
         own = {"REDIS_URL": store.url, "PARTITIONS": str(PARTITIONS), "LOG_LEVEL": "info"}
         with log.open("ab") as stderr:
@@ -98,7 +98,7 @@ class WorkerProcess:
 class Crew:
     """The worker processes of one test; whoever is left at its end is killed."""
 
-    def __init__(self, store: RealStore, folder: Path) -> None:
+    def __init__(self, store: Located, folder: Path) -> None:
         self._store = store
         self._folder = folder
         self.hired: list[WorkerProcess] = []
@@ -115,7 +115,7 @@ class Crew:
 
 
 @contextmanager
-def crew(store: RealStore, folder: Path) -> Iterator[Crew]:
+def crew(store: Located, folder: Path) -> Iterator[Crew]:
     """Workers on the store, as many as a test hires."""
     found = Crew(store, folder)
     try:

@@ -105,3 +105,52 @@ def test_a_fault_of_ours_leaves_no_front_end_mute_or_deaf(method: str) -> None:
         return second.result()
 
     assert asyncio.run(scenario()).balance == 10
+
+
+class MovingLog(TwinCommandLog):
+    """After some answers the store is lost, and found again as another one, whose ids may be lower."""
+
+    def __init__(self, field: TwinField) -> None:
+        super().__init__(field)
+        self.cursors: list[str] = []
+        self.lost = False
+
+    async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        self.cursors.append(cursor)
+        if self.lost:
+            self.lost = False
+            raise StoreUnavailable("the connection broke")
+        return await super().results(front_end, cursor, block_ms)
+
+
+def test_answers_are_read_from_their_beginning_when_the_store_was_lost() -> None:
+    """
+    Given a front end that has read answers
+    If the store is lost, and found again
+    Expect it to read there from the first answer on, and to take none twice: the ids are another clock's.
+    """
+    field = TwinField()
+
+    async def scenario() -> tuple[list[str], list[Answer]]:
+        log = MovingLog(field)
+        bus = Bus(log, partitions=PARTITIONS, max_waiting=10)
+        bus.start()
+        await soon(lambda: bus.available)
+        owner = Owner(field.server, list(range(PARTITIONS)), policy=Policy())
+        answers = []
+        for key in ("before", "after"):
+            call = asyncio.create_task(bus.execute(Deposit(account_id=ALICE, amount=10), key=key))
+            while not call.done():
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+                owner.work()
+            answers.append(call.result())
+            log.lost = True
+            await soon(lambda: not log.lost and bus.available)
+        await bus.close()
+        return log.cursors, answers
+
+    cursors, answers = asyncio.run(scenario())
+    assert [answer.balance for answer in answers] == [10, 20]
+    read = next(number for number, cursor in enumerate(cursors) if cursor != "0-0")
+    assert "0-0" in cursors[read:]

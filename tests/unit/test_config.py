@@ -70,6 +70,12 @@ def test_every_kind_of_value_is_read() -> None:
         ("REDIS_URL", "redis:///0?host=elsewhere"),
         ("REDIS_URL", "redis://127.0.0.1:notaport"),
         ("REDIS_URL", "unix://"),
+        ("REDIS_URL", "redis+sentinel://127.0.0.1:26379"),
+        ("REDIS_URL", "redis+sentinel:///chips/0"),
+        ("REDIS_URL", "redis+sentinel://127.0.0.1:26379,/chips/0"),
+        ("REDIS_URL", "redis+sentinel://127.0.0.1:26379/chips/zero"),
+        ("REDIS_URL", "unix+sentinel://127.0.0.1:26379/chips/0"),
+        ("WAIT_REPLICAS", "-1"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
         ("JWT_PUBLIC_KEY", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
         ("JWT_PUBLIC_KEY_FILE", "/does/not/exist"),
@@ -210,6 +216,8 @@ def test_a_store_elsewhere_needs_encryption_or_consent() -> None:
     assert Settings.from_environment({"REDIS_URL": remote, "ALLOW_PLAINTEXT": "on"}).redis_url == remote
     assert Settings.from_environment({"REDIS_URL": "rediss://store:6379"}).redis_url
     assert Settings.from_environment({"REDIS_URL": "redis://[::1]:6379"}).redis_url
+    assert "ALLOW_PLAINTEXT=on" in refusal(REDIS_URL="redis+sentinel://127.0.0.1,sentinel-2/chips")
+    assert Settings.from_environment({"REDIS_URL": "rediss+sentinel://sentinel-1,sentinel-2/chips"}).redis_url
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
@@ -224,6 +232,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         JWT_PUBLIC_KEY=canary,
         REDIS_URL=f"redis://:{canary}@store:notaport",
     )
+    shown += refusal(REDIS_URL=f"redis+sentinel://:{canary}@store:notaport/chips?sentinel_password={canary}")
     assert canary not in shown
 
 

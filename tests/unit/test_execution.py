@@ -308,3 +308,19 @@ def test_a_stale_reader_applies_nothing_twice(scene: Scene) -> None:
     assert len(others) == 2
     assert all(answers == [replace(each, replayed=True) for each in first] for answers in others)
     assert (scene.amounts(ALICE), scene.waiting()) == ([10], 0)
+
+
+def test_a_clock_that_was_set_back_lets_nothing_look_old(scene: Scene) -> None:
+    """
+    Given a commit at a time that the server's clock has since been set back from, as by another primary's
+    If a command comes that has all its time left, and one that is over
+    Expect that to be told by the server's clock: else all are dropped, or expired, until it has caught up.
+    """
+    owner, day_ms = scene.owner(), 86_400_000
+    scene.send(sealed(ALICE_10))
+    owner.work()
+    scene.server.now -= 2 * day_ms
+    message = scene.send(sealed(BOB_10, remaining_ms=5_000), sealed(BOB_10, "late", remaining_ms=100))
+    scene.server.now += 101
+    owner.work()
+    assert [answer.outcome for answer in scene.answers(message)] == [Outcome.OK, Outcome.DROPPED]

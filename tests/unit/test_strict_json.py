@@ -16,6 +16,7 @@ from app.http.strict_json import parse_object
         (b'{"a": 9223372036854775807}', {"a": 2**63 - 1}),
         (b'{"a": -9223372036854775808}', {"a": -(2**63)}),
         (b'{"a": 1.0, "b": 1e2}', {"a": 1.0, "b": 100.0}),
+        (b'{"a": "' + b"[{" * 127 + b'"}', {"a": "[{" * 127}),
     ],
 )
 def test_an_object_is_read_as_it_stands(raw: bytes, value: dict[str, Any]) -> None:
@@ -39,6 +40,8 @@ def test_a_number_of_many_digits_is_beyond_every_range(digits: int) -> None:
         (b'{"a": NaN}', "body holds NaN or Infinity, which is not JSON"),
         (b'{"a": -Infinity}', "body holds NaN or Infinity, which is not JSON"),
         (b"[" * 16_000, "body is nested too deeply"),
+        (b'{"a": ' + b"[" * 600 + b"]" * 600 + b"}", "body is nested too deeply"),
+        (b'{"a": ' * 600 + b"1" + b"}" * 600, "body is nested too deeply"),
         (b"\xff", "body is not JSON in UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', "body is not JSON in UTF-8"),
         (b"{", "body is not JSON in UTF-8"),

@@ -138,6 +138,21 @@ def test_the_greeting_says_how_to_reach_it(environ: dict[str, str], tmp_path: Pa
     assert f" https://{tls.http}/" in _banner(tls)
 
 
+def test_the_greeting_shows_commands_that_can_be_typed(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By its name where that leads to this very command, else as it was called: `make run` sets no PATH."""
+    with prepared(environ) as site:
+        running = site.running()
+    (command := tmp_path / "balance").write_text("#!/bin/sh\n")
+    command.chmod(0o700)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", [str(command), "up"])
+    assert f"\n  {command} verify\n" in _banner(running)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "\n  balance verify\n" in _banner(running)
+
+
 def test_with_a_key_of_the_operator_no_token_is_made(environ: dict[str, str], tmp_path: Path) -> None:
     """Whoever brings a key decides who gets tokens."""
     with prepared(environ | {"JWT_SECRET": KEY}) as site:

@@ -11,7 +11,16 @@ _AWAY = (
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
 )
-_AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING", "READONLY", "OOM", "Function not found")
+_AWAY_CODES = (
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "LOADING",
+    "READONLY",
+    "UNBLOCKED",
+    "OOM",
+    "Function not found",
+)
 
 
 def translate(error: Exception) -> BalanceFault:
@@ -24,3 +33,8 @@ def translate(error: Exception) -> BalanceFault:
     if not said_no or isinstance(error, _AWAY) or str(error).startswith(_AWAY_CODES):
         return StoreUnavailable(text)
     return StoreRefused(text)
+
+
+def is_no_primary(reply: Exception) -> bool:
+    """True where the server's reply shows that it is a replica now: the primary has to be looked for anew."""
+    return isinstance(reply, exceptions.ReadOnlyError) or str(reply).startswith(("READONLY", "UNBLOCKED"))

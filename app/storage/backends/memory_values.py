@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Args = list[Any]
 
+MOST_ARGUMENTS = 4_096
+"""Of one write, as in functions/balance.lua."""
+
 _COUNTER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
 _EXPIRY = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
@@ -87,6 +90,8 @@ def fault_of(server: "MemoryServer", command: str, key: str, args: Args, types: 
     """Why this write could fail, or "". `types` remembers the type of each key within one commit."""
     if command not in _WRITES:
         return f"write {command}"
+    if len(args) > MOST_ARGUMENTS:
+        return f"arguments for {key}: {len(args)}"
     wanted = _WRITES[command][0]
     if wanted != "any":
         found = types.get(key) or type_of(server.value(key))

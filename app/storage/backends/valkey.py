@@ -15,7 +15,8 @@ from app.services.queue import Entry, Lease, Stream
 from app.services.schedule import Slot, Task
 from app.storage import keys, library
 from app.storage.backend import Reply
-from app.storage.backends.errors import translate
+from app.storage.backends.errors import is_no_primary, translate
+from app.storage.backends.primary import Primary, require_primary
 from app.storage.plan import Plan
 
 SOCKET_TIMEOUT_SECONDS = 5.0
@@ -23,6 +24,9 @@ CONNECT_TIMEOUT_SECONDS = 1.0
 OUT_OF_STEP = (
     "the connection is closed, or has a reply that nobody asked for: the next one would be another's"
 )
+REPLICAS_MS = 1_000
+REPLICAS_AGAIN_MS = (10, 30, 90, 270, 810)
+"""How long replicas are waited for until they have something, and then until it is on their disks."""
 SCAN_COUNT = 500
 """Keys that the server looks at in one call of a scan."""
 
@@ -32,12 +36,15 @@ _pack = msgspec.msgpack.Encoder().encode
 class ValkeyBackend:
     """A Backend on a Valkey or Redis server. Connects when first used, and again after an error.
 
-    `commits` is the last commit counter this connection has seen.
+    `commits` is the last commit counter this connection has seen. With `wait_replicas` a commit returns when
+    so many replicas have it on disk: for those who answer somebody themselves, as workers do not.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wait_replicas: int = 0) -> None:
         self.commits = 0
-        self._connection = _make_connection(url)
+        self._wait_replicas = wait_replicas
+        self._primary = Primary(url, connection_options())
+        self._connection: Any = _make_connection(self._primary.url)
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """See Backend."""
@@ -51,6 +58,8 @@ class ValkeyBackend:
         if isinstance(reply, list):
             return reply
         self.commits = reply
+        if self._wait_replicas:
+            self._wait_for_replicas()
         return []
 
     def acquire(
@@ -166,9 +175,25 @@ class ValkeyBackend:
         """See Backend."""
         self._connection.disconnect()
 
+    def _wait_for_replicas(self) -> None:
+        """See `AsyncConnection.wait_for_replicas`: what was written is written, but may yet be lost."""
+        on_disk = 0
+        for wait in ("WAIT", REPLICAS_MS), *(("WAITAOF", 0, each) for each in REPLICAS_AGAIN_MS):
+            *command, milliseconds = wait
+            if (
+                not self._connection.is_connected
+            ):  # another one has written nothing, and would be told so much
+                break
+            reply = self.call(*command, self._wait_replicas, milliseconds)
+            on_disk = reply[1] if isinstance(reply, list) else 0
+            if on_disk >= self._wait_replicas:
+                return
+        raise StoreUnavailable(f"{on_disk} of {self._wait_replicas} replicas have it on disk")
+
     def _exchange(self, packed: Any, replies: int) -> list[Reply]:
         connection = self._connection
         try:
+            self._connect()
             if connection.can_read():
                 raise ConnectionError(OUT_OF_STEP)
             connection.send_packed_command(packed)
@@ -178,10 +203,21 @@ class ValkeyBackend:
             raise translate(error) from error
         for answer in answers:
             if isinstance(answer, Exception):
+                if is_no_primary(answer):
+                    connection.disconnect()
                 fault = translate(answer)
                 # Of several commands, what became of the others is for the caller to find out.
                 raise (fault if replies == 1 else StoreUnavailable(str(fault))) from answer
         return answers
+
+    def _connect(self) -> None:
+        connection = self._connection
+        if connection.is_connected or not self._primary.moves:
+            return  # it connects by itself
+        connection.host, connection.port = self._primary.locate()
+        connection.connect()
+        connection.send_command("ROLE")
+        require_primary(connection.read_response())
 
     def _read_one(self) -> Reply:
         try:

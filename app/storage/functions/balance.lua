@@ -53,6 +53,9 @@ local TYPE_OF = {
   EXPIRE = 'any',
 }
 
+-- Arguments of one write: Lua can hand on some 8,000 values, and would fail in the middle of a commit.
+local MOST_ARGUMENTS = 4096
+
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -94,6 +97,9 @@ local function fault_of(keys, write, types)
   if not wanted or not key then
     return 'write ' .. tostring(command)
   end
+  if #write - 2 > MOST_ARGUMENTS then
+    return 'arguments for ' .. key .. ': ' .. #write - 2
+  end
   if command == 'HINCRBY' or command == 'HCOUNT' then
     local counter = redis.call('HGET', key, write[3]) or '0'
     if not (is_whole(counter, 18) and is_whole(write[4], 18)) then
@@ -115,6 +121,14 @@ local function fault_of(keys, write, types)
     return 'trim of ' .. key
   end
   return nil
+end
+
+-- Whether the user who calls may make this write: without that right it would fail in the middle of a commit.
+local function may_write(command, key)
+  if command == 'HCOUNT' then
+    return redis.acl_check_cmd('HINCRBY', key) and redis.acl_check_cmd('HDEL', key)
+  end
+  return redis.acl_check_cmd(command, key)
 end
 
 local function apply(key, write)
@@ -143,6 +157,9 @@ local function commit(keys, args)
     local fault = fault_of(keys, write, types)
     if fault then
       return redis.error_reply('REFUSED ' .. fault)
+    end
+    if not may_write(write[1], keys[write[2]]) then
+      return redis.error_reply('NOPERM this user may not ' .. write[1] .. ' ' .. keys[write[2]])
     end
   end
   local last

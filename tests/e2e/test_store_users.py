@@ -1,0 +1,111 @@
+"""The store as it is shipped: fit for money, and each process may do its own work there and no more."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.storage import fitness, keys, library
+from app.storage.backends.valkey import ValkeyBackend
+from tests.crash.witness import PARTITIONS
+from tests.support.deployment import Processes
+from tests.support.guarded_store import OPS, GuardedStore, guarded_store
+from tests.support.load import load_on
+from tests.support.waiting import eventually
+from tests.support.workers import crew
+
+ACCOUNT, QUEUE, RESULTS = keys.account(1, "anna"), keys.queue(1, "bulk"), keys.results("front-end")
+ANY_COMMIT = ("FCALL", library.COMMIT, "1", ACCOUNT, "", "")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
+    with guarded_store(tmp_path_factory.mktemp("guarded")) as found:
+        yield found
+
+
+def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
+    """
+    Given processes that log in as frontend, worker, scheduler and auditor
+    If they carry out a load, expire a hold and verify everything
+    Expect that no command of theirs was refused.
+    """
+
+    async def load() -> list[str]:
+        await service.until_serving()
+        async with load_on(service.address, seed, hasty=4, patient=2) as found:
+            await asyncio.sleep(0)
+        return found.checker.problems()
+
+    with crew(store, tmp_path) as hired:
+        service = Processes(store, hired, PARTITIONS)
+        service.worker(REDIS_URL=store.url_of("worker"))
+        backend = ValkeyBackend(store.url)
+        eventually(lambda: backend.call("FUNCTION", "LIST"), 10)  # it brings the functions: it comes first
+        service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
+        service.front_end(REDIS_URL=store.url_of("frontend"))
+        assert asyncio.run(load()) == []
+        eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
+        verified = service.verify(REDIS_URL=store.url_of("auditor"))
+        backend.close()
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    with Redis.from_url(store.url) as admin:
+        assert admin.acl_log() == []
+        assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+FOR_NOBODY = [
+    ("FLUSHALL",),
+    ("EVAL", "return 1", "0"),
+    ("FUNCTION", "FLUSH"),
+    ("CONFIG", "SET", "appendfsync", "no"),
+    ("REPLICAOF", "NO", "ONE"),
+    ("DEBUG", "SLEEP", "0"),
+    ("SAVE",),
+    ("SHUTDOWN",),
+    ("KEYS", "*"),
+    ("DEL", ACCOUNT),
+    ("SET", "another", "1"),
+    ("GET", "another"),
+]
+DENIED = {
+    "frontend": [
+        ANY_COMMIT,
+        ("SET", ACCOUNT, "1"),
+        ("XADD", RESULTS, "*", "a", "b"),
+        ("XDEL", QUEUE, "1-1"),
+        ("EXPIRE", QUEUE, "1"),
+        ("EXPIRE", ACCOUNT, "1"),
+        ("FUNCTION", "LOAD", "text"),
+    ],
+    "worker": [],
+    "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
+    "auditor": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XADD", QUEUE, "*", "m", "x")],
+}
+
+
+@pytest.mark.parametrize("user", DENIED)
+def test_nobody_may_do_more_than_its_own_work(store: GuardedStore, user: str) -> None:
+    """What would make chips, stop the queue or loosen the settings is refused by the server."""
+    with Redis.from_url(store.url) as admin:
+        for command in [*DENIED[user], *FOR_NOBODY]:
+            assert admin.acl_dryrun(user, *command) != b"OK", command
+
+
+def test_nobody_logs_in_without_a_password(store: GuardedStore) -> None:
+    """Neither the default user nor anyone with another password; the file as it is shipped lets nobody in."""
+    for login in ("", "default:@", "frontend:@", "replica:replica@", "admin:admin@"):
+        with Redis.from_url(f"redis://{login}{store.place}") as client, pytest.raises(RedisError):
+            client.ping()
+    shipped = (OPS / "valkey-users.acl").read_text()
+    assert not any(word.startswith((">", "#", "nopass")) for word in shipped.split())
+
+
+def test_the_settings_are_fit_for_money(store: GuardedStore) -> None:
+    """As every process looks at them."""
+    backend = ValkeyBackend(store.url_of("worker"))
+    fitness.check(backend, partitions=PARTITIONS, allow_weak=False)
+    backend.close()
