@@ -22,6 +22,7 @@ from app.storage.backends.valkey import ValkeyBackend, milliseconds
 
 _TIMEOUT_SECONDS = 3.0
 _OK = 200
+_LATE_INTERVALS = 5
 
 
 def _http(settings: Settings) -> str:
@@ -56,11 +57,22 @@ def _scheduler(settings: Settings) -> str:
     return "" if until > now else "no scheduler leads"
 
 
+def _auditor(settings: Settings) -> str:
+    """Auditors keep up: no task has waited for several intervals."""
+    with closing(ValkeyBackend(store_url(settings))) as backend:
+        now = milliseconds(backend.call("TIME"))
+        oldest = backend.call("XRANGE", keys.AUDIT_QUEUE, "-", "+", "COUNT", 1)
+    waits_ms = now - int(oldest[0][0].partition(b"-")[0]) if oldest else 0
+    late = waits_ms > _LATE_INTERVALS * settings.ledger_verification_interval_ms
+    return f"an audit has waited for {waits_ms // 1000} s" if late else ""
+
+
 _CHECKS: Mapping[str, Callable[[Settings], str]] = {
     "http": _http,
     "grpc": _grpc,
     "worker": _worker,
     "scheduler": _scheduler,
+    "auditor": _auditor,
 }
 
 
