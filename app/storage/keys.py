@@ -10,6 +10,7 @@ AUDIT = "balance:audit"
 AUDIT_QUEUE = "balance:audit:queue"
 
 TRANSACTIONS = "balance:transactions:{"
+ANSWERS = "balance:transactions:answers:{"
 RESERVATIONS = "balance:reservations:{"
 TABLES = "balance:tables:{"
 POTS = "balance:pots:{"
