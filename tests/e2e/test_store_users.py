@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tests.crash.witness import PARTITIONS
 from tests.support.deployment import Processes
 from tests.support.guarded_store import OPS, GuardedStore, guarded_store
 from tests.support.load import load_on
+from tests.support.ports import free_port
+from tests.support.tokens import SECRET, signed
 from tests.support.waiting import eventually
 from tests.support.workers import crew
 
@@ -29,8 +33,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
 
 def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
     """
-    Given processes that log in as frontend, worker, scheduler and auditor
-    If they carry out a load, expire a hold and verify everything
+    Given processes that log in as frontend, ops, worker, scheduler and auditor
+    If they carry out a load, pause and resume, look for holds and audit everything
     Expect that no command of theirs was refused.
     """
 
@@ -48,15 +52,33 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
         service.worker("workers.auditor", REDIS_URL=store.url_of("auditor"))
         service.front_end(REDIS_URL=store.url_of("frontend"))
+        ops = {"REDIS_URL": store.url_of("ops"), "HTTP_PORT": free_port(), "JWT_HS256_SECRET": SECRET}
+        service.front_end("app.cli", "http", **ops)
         assert asyncio.run(load()) == []
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
         eventually(lambda: backend.call("HGET", keys.AUDIT, "checked"), 20)
+        eventually(partial(switched, ops["HTTP_PORT"], "pause"), 20)
+        assert switched(ops["HTTP_PORT"], "resume")
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
     with Redis.from_url(store.url) as admin:
         assert admin.acl_log() == []
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def switched(port: str, what: str) -> bool:
+    """True when ops have paused the service, or have it take commands again."""
+    connection = HTTPConnection(f"127.0.0.1:{port}", timeout=10)
+    token = signed(sub="olga", scope="balance:ops")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"/api/ops/{what}", '{"reason": "a test"}', headers)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 FOR_NOBODY = [
@@ -82,6 +104,13 @@ DENIED = {
         ("EXPIRE", QUEUE, "1"),
         ("EXPIRE", ACCOUNT, "1"),
         ("FUNCTION", "LOAD", "text"),
+    ],
+    "ops": [
+        ANY_COMMIT,
+        ("SET", ACCOUNT, "1"),
+        ("HINCRBY", keys.totals(1), "a", "1"),
+        ("XDEL", QUEUE, "1-1"),
+        ("DEL", keys.OPS_LOG),
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
