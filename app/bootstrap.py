@@ -16,16 +16,19 @@ from app.domain.rake import RakeRule
 from app.queueing.audit_broker import AuditBroker
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
+from app.queueing.envelope import tracked_message
 from app.queueing.limits import BACKOFF_LAST_SECONDS
 from app.queueing.parked import ParkedEnvelopes
+from app.services.asynchronous import Submissions
 from app.services.audits import Audits
 from app.services.dead_letters import DeadLetters
 from app.services.execution import Execution
 from app.services.faults import DeadlinePassed, StoreUnavailable, Unavailable
+from app.services.front_end import FrontEnd
 from app.services.operations import Foresight, OpsDesk
+from app.services.payouts import Payouts
 from app.services.schedule import Schedule
 from app.services.stops import FaultWatch, Limits
-from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.audits.queue import StreamsAuditQueue
 from app.storage.audits.retention import Kept
@@ -35,6 +38,8 @@ from app.storage.backend import Backend
 from app.storage.backends.metered import MeteredBackend, MeteredConnection
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.batches import StoreBatches
+from app.storage.commands import StoreCommands
 from app.storage.dead_letters import StoreLetters
 from app.storage.facts import StoreLook
 from app.storage.history import StoreHistory
@@ -148,7 +153,10 @@ def make_worker(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> Work
         watch=watch,
         board=StoreStops(connect()),
     )
-    store = telemetry.store(BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms))
+    rows = BalanceStore(
+        backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
+    )
+    store = telemetry.store(rows)
     return WorkerParts(broker, Execution(store, policy(settings), watch))
 
 
@@ -193,7 +201,9 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
     queries = StoreQueries(reads[0], settings.partitions)
     history = StoreHistory(reads[1], settings.partitions)
     lookups = StoreLookups(reads[2], settings.partitions)
-    log = AsyncCommandLog(url, check, settings.wait_replicas, reads, connect)
+    jobs = AsyncConnection(store_url(settings), wait_replicas=settings.wait_replicas)
+    partitions = settings.partitions
+    log = AsyncCommandLog(url, check, settings.wait_replicas, [*reads, jobs], connect)
     bus = Bus(
         log,
         partitions=settings.partitions,
@@ -208,6 +218,7 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
         await queries.close()
         await history.close()
         await lookups.close()
+        await jobs.close()
         await log.close()
         await asyncio.to_thread(telemetry.close)
 
@@ -217,6 +228,10 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
         history=history,
         lookups=lookups,
         ops=OpsThreads(settings),
+        submissions=Submissions(StoreCommands(jobs), tracked_message, partitions=partitions, admit=bus.admit),
+        payouts=Payouts(
+            StoreBatches(jobs, partitions), tracked_message, partitions=partitions, admit=bus.admit
+        ),
         close=close,
         watch=telemetry.watch,
     )

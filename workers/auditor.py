@@ -4,6 +4,7 @@ It owns no partition: commits never wait for an audit.
 """
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -16,6 +17,9 @@ from app.services.audits import Audits
 from app.services.faults import StoreRefused, StoreUnavailable
 from app.telemetry.parts import NO_TELEMETRY, Telemetry
 from workers.process import run
+
+NICENESS = 5
+"""Where they share a machine, those who serve callers come first."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ def build(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> AuditBroke
 
 def main() -> int:
     """Audit until SIGTERM or SIGINT; a second signal ends the process at once. The exit code."""
+    os.nice(NICENESS)
     return run("auditor", build, "the task in hand is finished")
 
 

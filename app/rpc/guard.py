@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -20,6 +21,8 @@ from app.services.tokens import TokenVerifier
 from app.services.watching import UNWATCHED, Watch
 
 REQUEST_ID = "x-request-id"
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
+"""Who makes the call at hand; "" where nobody has to say."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Method = Callable[[Any, Context], Awaitable[Any]]
@@ -53,14 +56,10 @@ class CallGuard:
         other: 3,914 of 4,000 pairs under load, against 1 of 4,000 here.
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            method.name: grpc.unary_unary_rpc_method_handler(
+            method.name: _handler_of(method)(
                 self._watched(
                     method.name,
-                    self._guarded(
-                        method,
-                        getattr(servicer, method.name),
-                        GetMessageClass(method.input_type).FromString,
-                    ),
+                    self._guarded(method, getattr(servicer, method.name), _decoder_of(method)),
                 ),
                 response_serializer=GetMessageClass(method.output_type).SerializeToString,
             )
@@ -72,7 +71,7 @@ class CallGuard:
     def _watched(self, name: str, method: Method) -> Method:
         """The method, from its call to its end, in the sight of whoever watches."""
 
-        async def call(request: bytes, context: Context) -> Any:
+        async def call(request: Any, context: Context) -> Any:
             begun = self._watch.begin("grpc", _traceparent(context) if self._watch.wants_trace else "")
             status = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
             try:
@@ -87,12 +86,10 @@ class CallGuard:
 
         return call
 
-    def _guarded(
-        self, descriptor: MethodDescriptor, method: Method, decode: Callable[[bytes], Any]
-    ) -> Method:
+    def _guarded(self, descriptor: MethodDescriptor, method: Method, decode: Callable[[Any], Any]) -> Method:
         """The method, from bytes: gRPC itself would answer INTERNAL to bytes that are no message."""
 
-        async def call(request: bytes, context: Context) -> Any:
+        async def call(request: Any, context: Context) -> Any:
             request_id = ""
             try:
                 metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
@@ -108,10 +105,13 @@ class CallGuard:
 
     async def _admit(self, method: str, metadata: dict[str, Any], context: Context) -> None:
         if self._certificates is not None:
-            _check(self._certificates.principal(names_of(context.auth_context()), method), "certificate")
+            principal = self._certificates.principal(names_of(context.auth_context()), method)
+            _check(principal, "certificate")
+            CALLER.set(principal.subject)
         if self._verifier is not None:
             principal = await self._verifier.verify(metadata.get("authorization"))
             _check(principal, "token")
+            CALLER.set(principal.subject)
             if self._limits is not None and (seconds := self._limits.wait_seconds(principal)):
                 raise CallFailed(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -122,6 +122,22 @@ class CallGuard:
 def _traceparent(context: Context) -> str:
     given = dict(context.invocation_metadata() or ()).get("traceparent", "")
     return given if isinstance(given, str) else ""
+
+
+def _handler_of(method: MethodDescriptor) -> "Callable[..., grpc.RpcMethodHandler[Any, Any]]":
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler
+    return grpc.unary_unary_rpc_method_handler
+
+
+def _decoder_of(method: MethodDescriptor) -> Callable[[Any], Any]:
+    decode = GetMessageClass(method.input_type).FromString
+
+    async def decode_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield decode(request)
+
+    return decode_each if method.client_streaming else decode
 
 
 def _check(principal: Principal, proof: str) -> None:

@@ -122,6 +122,10 @@ class CountingBus:
         self._bus = bus
         self._metrics = metrics
 
+    def admit(self) -> None:
+        """See CommandBus."""
+        self._bus.admit()
+
     @property
     def paused(self) -> bool:
         """See CommandBus."""

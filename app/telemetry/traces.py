@@ -135,6 +135,10 @@ class TracingBus:
         self._bus = bus
         self._tracing = tracing
 
+    def admit(self) -> None:
+        """See CommandBus."""
+        self._bus.admit()
+
     @property
     def paused(self) -> bool:
         """See CommandBus."""
