@@ -17,6 +17,7 @@ HEAD_FIELD, SEQ_FIELD, PAUSED_FIELD = "head", "seq", "paused"
 """The fields of OPS: checksum and place of the ops log's last line; who paused the service, and why."""
 
 TRANSACTIONS = "balance:transactions:{"
+ANSWERS = "balance:transactions:answers:{"
 RESERVATIONS = "balance:reservations:{"
 TABLES = "balance:tables:{"
 POTS = "balance:pots:{"

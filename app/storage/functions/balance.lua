@@ -43,7 +43,8 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
                                                  checked, lastFull, driftChips, oldestMessage, deadLetters,
                                                  chipsAtStake, findings (open ones)
   balance:audit:{NNN}                    hash    the same of one partition: revision, state, checked, lastFull,
-                                                 entries, findings, chainBreaks, stuckPots, tableDeficits
+                                                 entries, findings, chainBreaks, stuckPots, tableDeficits,
+                                                 deficits (the largest, by table)
   balance:audit:findings[:{NNN}]         hash    findings by the place; marked when they are gone, never deleted
   balance:audit:queue                    stream  tasks for the auditors (consumer group `auditors`)
   balance:ops                            hash    head, seq of the ops log; paused: why, while callers are refused
