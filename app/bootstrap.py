@@ -16,16 +16,19 @@ from app.domain.rake import RakeRule
 from app.queueing.audit_broker import AuditBroker
 from app.queueing.broker import StreamsBroker
 from app.queueing.bus import Bus
+from app.queueing.envelope import tracked_message
 from app.queueing.limits import BACKOFF_LAST_SECONDS
 from app.queueing.parked import ParkedEnvelopes
+from app.services.asynchronous import Submissions
 from app.services.audits import Audits
 from app.services.dead_letters import DeadLetters
 from app.services.execution import Execution
 from app.services.faults import DeadlinePassed, StoreUnavailable, Unavailable
+from app.services.front_end import FrontEnd
 from app.services.operations import Foresight, OpsDesk
+from app.services.payouts import Payouts
 from app.services.schedule import Schedule
 from app.services.stops import FaultWatch, Limits
-from app.services.submission import FrontEnd
 from app.storage import fitness
 from app.storage.audits.queue import StreamsAuditQueue
 from app.storage.audits.retention import Kept
@@ -34,6 +37,8 @@ from app.storage.audits.tasks import StoreAudits
 from app.storage.backend import Backend
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
+from app.storage.batches import StoreBatches
+from app.storage.commands import StoreCommands
 from app.storage.dead_letters import StoreLetters
 from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
@@ -142,7 +147,9 @@ def make_worker(settings: Settings) -> WorkerParts:
         watch=watch,
         board=StoreStops(connect()),
     )
-    store = BalanceStore(backend, settings.partitions, settings.idempotency_ttl_ms)
+    store = BalanceStore(
+        backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
+    )
     return WorkerParts(broker, Execution(store, policy(settings), watch))
 
 
@@ -181,7 +188,9 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     queries = StoreQueries(reads[0], settings.partitions)
     history = StoreHistory(reads[1], settings.partitions)
     lookups = StoreLookups(reads[2], settings.partitions)
-    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, reads)
+    jobs = AsyncConnection(store_url(settings), wait_replicas=settings.wait_replicas)
+    partitions = settings.partitions
+    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, [*reads, jobs])
     bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
@@ -191,10 +200,20 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await queries.close()
         await history.close()
         await lookups.close()
+        await jobs.close()
         await log.close()
 
     return FrontEnd(
-        bus=bus, queries=queries, history=history, lookups=lookups, ops=OpsThreads(settings), close=close
+        bus=bus,
+        queries=queries,
+        history=history,
+        lookups=lookups,
+        ops=OpsThreads(settings),
+        submissions=Submissions(StoreCommands(jobs), tracked_message, partitions=partitions, admit=bus.admit),
+        payouts=Payouts(
+            StoreBatches(jobs, partitions), tracked_message, partitions=partitions, admit=bus.admit
+        ),
+        close=close,
     )
 
 

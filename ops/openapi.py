@@ -7,7 +7,7 @@ from typing import Any
 from app.http.api import api_routes
 from app.http.life import FrontEndLife
 from app.http.openapi import document
-from app.services.submission import FrontEnd
+from app.services.front_end import FrontEnd
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 

@@ -4,6 +4,7 @@ It owns no partition: commits never wait for an audit.
 """
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,9 @@ from app.queueing.audit_broker import AUDIT_ACTOR_NAME, AUDIT_QUEUE_NAME, AuditB
 from app.services.audits import Audits
 from app.services.faults import StoreRefused, StoreUnavailable
 from workers.process import run
+
+NICENESS = 5
+"""Where they share a machine, those who serve callers come first."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ def build(settings: Settings) -> AuditBroker:
 
 def main() -> int:
     """Audit until SIGTERM or SIGINT; a second signal ends the process at once. The exit code."""
+    os.nice(NICENESS)
     return run("auditor", build, "the task in hand is finished")
 
 

@@ -12,18 +12,23 @@ from app.services.faults import BalanceFault
 from app.services.verification import KeptFinding, told
 from app.storage.auditing import partitions_of
 from app.storage.audits.book import FindingsBook, is_notice
-from app.storage.audits.summary import AuditSummary, read_summary
+from app.storage.audits.summary import AuditSummary, read_deficits, read_summary
 from app.storage.backends.valkey import ValkeyBackend
+
+MOST_TABLES = 20
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The findings, open ones first, and what the audits have seen. Not `ok` while one is open.
+
+    `deficits` are chips that tables have given without having had them, by table; see TABLE_BANK.
 
     A notice, as a pot that is stuck, is shown with the others; it says nothing of wrong records.
     """
 
     ok: bool
     summary: AuditSummary
+    deficits: dict[str, int]
     findings: list[KeptFinding]
 
 
@@ -35,11 +40,15 @@ def read_book(url: str) -> Book:
             book = FindingsBook(backend, partitions)
             kept = [each for place in (None, *range(partitions)) for each in book.read(place)]
             summary = read_summary(backend, partitions)
+            deficits = read_deficits(backend, partitions)
     except BalanceFault as fault:
         raise NoStoreError(f"the findings cannot be read: {fault}") from fault
     kept.sort(key=lambda each: (not each.is_open, -each.last_seen, each.finding.where))
     return Book(
-        ok=not any(each.is_open and not is_notice(each) for each in kept), summary=summary, findings=kept
+        ok=not any(each.is_open and not is_notice(each) for each in kept),
+        summary=summary,
+        deficits=deficits,
+        findings=kept,
     )
 
 
@@ -51,6 +60,8 @@ def print_book(book: Book) -> None:
     for kept in book.findings:
         for line in _lines(kept):
             click.echo(line)
+    for table_id, chips in sorted(book.deficits.items(), key=lambda each: -each[1])[:MOST_TABLES]:
+        click.echo(f"Table {table_id} has given {chips:,} chips that were never brought there.")
     still_open = sum(each.is_open for each in book.findings)
     click.echo(f"{still_open:,} open, {len(book.findings) - still_open:,} gone.")
 

@@ -36,6 +36,7 @@ _COMMANDS: Mapping[str, Lazy] = {
     "resume": Lazy("app.cli.operate:resume", "Take commands again."),
     "stops": Lazy("app.cli.operate:stops", "Lift the stop of a kind of command that met too many faults."),
     "ops": Lazy("app.cli.operate:ops", "Show what ops did, and verify that log."),
+    "payouts": Lazy("app.cli.payouts:payouts", "Pay many accounts at once, each line exactly once."),
     "simulate": Lazy("app.cli.simulate:simulate", "Play poker against a running service."),
     "backup": Lazy("app.cli.backup:backup", "Copy the whole store."),
     "restore": Lazy("app.cli.backup:restore", "Prove a backup, and put it in the place of a lost store."),

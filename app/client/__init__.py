@@ -7,6 +7,8 @@ from .aio import AsyncBalanceClient
 from .answers import (
     Account,
     Balance,
+    Command,
+    CommandAnswer,
     Contribution,
     Payout,
     Pot,
@@ -19,6 +21,7 @@ from .answers import (
     SeatContribution,
     Settlement,
     SidePot,
+    Submitted,
     Table,
     Transaction,
 )
@@ -38,6 +41,8 @@ __all__ = [
     "BalanceError",
     "CallFailed",
     "CircuitOpen",
+    "Command",
+    "CommandAnswer",
     "Contribution",
     "DeadLettered",
     "Join",
@@ -58,6 +63,7 @@ __all__ = [
     "Settlement",
     "Showdown",
     "SidePot",
+    "Submitted",
     "Table",
     "Transaction",
     "Unanswered",

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from tenacity import AsyncRetrying
 
-from . import calls
+from . import calls, jobs
 from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import async_method
@@ -54,6 +54,9 @@ class AsyncBalanceClient:
     get_table = async_method(calls.get_table)
     get_reservation = async_method(calls.get_reservation)
     list_reservations = async_method(calls.list_reservations)
+    submit = async_method(jobs.submit)
+    submit_payout = async_method(jobs.submit_payout)
+    get_command = async_method(jobs.get_command)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""

@@ -177,3 +177,40 @@ class ReservationRecord:
     expires_at: str
     ended_at: str
     transaction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A command that is certain to be carried out. `replayed` when it had been submitted before."""
+
+    command_id: str
+    status: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What a submitted command was answered; `error` says why it was refused."""
+
+    ok: bool
+    error: str
+    replayed: bool
+    transaction_id: str
+    reservation_id: str
+    amount: int
+    new_balance: int
+    available_balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A submitted command as it stands: `queued`, `done` with an answer, or `parked` with a dead letter."""
+
+    command_id: str
+    status: str
+    operation: str
+    aggregate_id: str
+    submitted_at: str
+    done_at: str
+    dead_letter_id: str
+    answer: CommandAnswer | None

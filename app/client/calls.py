@@ -8,29 +8,30 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 from google.protobuf.message import Message
 
 from . import answers, records
 from .errors import Refused
 from .gen import balance_pb2 as pb
+from .keys import key_or_new
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """One call, ready to be sent, any number of times."""
+    """One call, ready to be sent, any number of times. `key` where the request itself has no field for it."""
 
     method: str
     request: Message
     read: Callable[[Any], Answer]
+    key: str = ""
 
     @property
     def idempotency_key(self) -> str:
         """The request's key; "" for a call that is answered from the state."""
-        return getattr(self.request, "idempotency_key", "")
+        return self.key or getattr(self.request, "idempotency_key", "")
 
     def answer(self, message: Message) -> Answer:
         """The answer as a value; raises Refused where the service said no."""
@@ -71,7 +72,7 @@ def deposit(
 ) -> Call[answers.Transaction]:
     """Add chips from outside; opens the account unless it exists."""
     request = pb.DepositRequest(
-        account_id=account_id, amount=amount, source=source, idempotency_key=_key(idempotency_key)
+        account_id=account_id, amount=amount, source=source, idempotency_key=key_or_new(idempotency_key)
     )
     return Call("Deposit", request, _transaction)
 
@@ -81,7 +82,7 @@ def withdraw(
 ) -> Call[answers.Transaction]:
     """Take free chips out."""
     request = pb.WithdrawRequest(
-        account_id=account_id, amount=amount, reason=reason, idempotency_key=_key(idempotency_key)
+        account_id=account_id, amount=amount, reason=reason, idempotency_key=key_or_new(idempotency_key)
     )
     return Call("Withdraw", request, _transaction)
 
@@ -100,7 +101,7 @@ def reserve(
         table_id=table_id,
         amount=amount,
         timeout_seconds=timeout_seconds,
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=key_or_new(idempotency_key),
     )
     return Call("ReserveForBuyIn", request, _reservation)
 
@@ -133,7 +134,7 @@ def cash_out(
         seat_id=seat_id,
         amount=amount,
         hand_id=hand_id,
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=key_or_new(idempotency_key),
     )
     return Call("ProcessCashOut", request, _transaction)
 
@@ -156,7 +157,7 @@ def record_contribution(
         account_id=account_id,
         amount=amount,
         contribution_type=contribution_type,
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=key_or_new(idempotency_key),
     )
     return Call("RecordContribution", request, _contribution)
 
@@ -180,7 +181,7 @@ def settle_pot(
         ],
         payout_to=pb.SettlePotRequest.PayoutTo.Value(payout_to.name),
         folded_seat_ids=folded_seat_ids,
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=key_or_new(idempotency_key),
     )
     return Call("SettlePot", request, _settlement)
 
@@ -213,11 +214,6 @@ def list_reservations(account_id: str) -> Call[tuple[answers.ReservationRecord, 
     return Call(
         "ListReservations", request, lambda message: tuple(map(records.reservation, message.reservations))
     )
-
-
-def _key(given: str | None) -> str:
-    # An empty key is a mistake, for the service to refuse: a made one would hide it until the second try.
-    return uuid4().hex if given is None else given
 
 
 def _fields(message: Message) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import grpc
 from tenacity import Retrying
 
-from . import calls
+from . import calls, jobs
 from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import method
@@ -58,6 +58,9 @@ class BalanceClient:
     get_table = method(calls.get_table)
     get_reservation = method(calls.get_reservation)
     list_reservations = method(calls.list_reservations)
+    submit = method(jobs.submit)
+    submit_payout = method(jobs.submit_payout)
+    get_command = method(jobs.get_command)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""

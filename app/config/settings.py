@@ -77,6 +77,7 @@ class Settings:
     event_feed_length: Annotated[int, readers.number(1, 10**9)] = 100_000
     event_reader_timeout_ms: Milliseconds = 7 * DAY_MS
     idempotency_ttl_ms: Milliseconds = DAY_MS
+    command_state_ttl_ms: Annotated[int, readers.number(1_000, 3_650 * DAY_MS)] = 7 * DAY_MS
     fault_window_commands: Annotated[int, readers.number(1, 100_000)] = 100
     fault_limit_percent: Annotated[int, readers.number(0, 100)] = 20
     table_bank: Literal["observe", "enforce"] = "observe"

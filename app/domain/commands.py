@@ -55,12 +55,44 @@ class Withdraw(AccountCommand, frozen=True):
     reason: str = ""
 
 
+PAYOUT = "PAYOUT"
+PAYOUT_TYPES = frozenset({PAYOUT, "BONUS", "REFERRAL"})
+
+
 class Payout(AccountCommand, frozen=True):
     """Pay `amount` chips to the account; opens it when needed. `type` is PAYOUT, BONUS or REFERRAL."""
 
     amount: int
-    type: str = "PAYOUT"
+    type: str = PAYOUT
     reason: str = ""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """One payout of those that are paid together: a line of a batch, with its own key."""
+
+    line: int
+    key: str
+    account_id: str
+    amount: int
+    type: str = PAYOUT
+    reason: str = ""
+
+    @property
+    def payout(self) -> Payout:
+        """The same as a command of its own: it is found under that one's id."""
+        return Payout(account_id=self.account_id, amount=self.amount, type=self.type, reason=self.reason)
+
+
+class PayTogether(Command, frozen=True):
+    """Pay every part or none. Carries no key: each part has one, and is paid once, with whomever."""
+
+    keyed: ClassVar[bool] = False
+    batch_id: str
+    parts: tuple[Part, ...]
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.batch_id
 
 
 class CashOut(AccountCommand, frozen=True):
@@ -200,6 +232,7 @@ KINDS: dict[str, type[Command]] = {
         Deposit,
         Withdraw,
         Payout,
+        PayTogether,
         CashOut,
         FreezeAccount,
         UnfreezeAccount,
@@ -216,4 +249,3 @@ KINDS: dict[str, type[Command]] = {
 }
 OPS_COMMANDS = (FreezeAccount, UnfreezeAccount, Adjust, LeaveTable)
 """What only ops may have done: malformed from anybody else."""
-PAYOUT_TYPES = frozenset({"PAYOUT", "BONUS", "REFERRAL"})

@@ -21,6 +21,7 @@ from app.domain.commands import (
     FreezeAccount,
     LeaveTable,
     Payout,
+    PayTogether,
     RecordContribution,
     Release,
     Reserve,
@@ -33,7 +34,7 @@ from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.domain.replays import may_replay, replayed_letter, stored_answer
 from app.domain.requests import Request
-from app.domain.rules import accounts, ops, pots, reservations
+from app.domain.rules import accounts, ops, payouts, pots, reservations
 from app.domain.rules.case import Case
 from app.domain.state import Decision, State
 
@@ -42,6 +43,7 @@ _RULES: dict[type[Command], Callable[[Case, Any], Decision]] = {
     Deposit: accounts.deposit,
     Withdraw: accounts.withdraw,
     Payout: accounts.payout,
+    PayTogether: payouts.pay_together,
     CashOut: accounts.cash_out,
     Reserve: reservations.reserve,
     Commit: reservations.commit,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.domain.accounts import Posting
 from app.domain.amounts import MAX_CHIPS
-from app.domain.commands import Adjust, Command, Deposit, EnsureAccount, Payout, Withdraw
+from app.domain.commands import Adjust, Command, Deposit, EnsureAccount, Payout, PayTogether, Withdraw
 from app.domain.ledger import SOURCES, TransactionType
 from app.domain.pots import Pot
 from app.domain.state import AccountEffect, Decision, State
@@ -71,6 +71,8 @@ def _made(command: Command, decision: Decision) -> int:
     match command:
         case Deposit() | Payout():
             return command.amount
+        case PayTogether():
+            return decision.answer.amount
         case Withdraw():
             return -command.amount
         case Adjust():

@@ -75,6 +75,16 @@ def _stored_refusal(refusal: RefusalRecord | None, request: Request) -> Answer |
     return replace(refusal.answer, replayed=True)
 
 
+def made_here(state: State, request: Request) -> bool:
+    """True when the change that answers the request was made by this very command, now or in an earlier try.
+
+    False when it was another command under the same key, and for what leaves no ledger entry.
+    """
+    record = state.transactions.get(request.record_id)
+    entry = state.entries.get((record.account_id, record.seq)) if record else None
+    return entry is not None and entry.command_id == (request.command_id or None)
+
+
 def answer_of_reservation(reservation: Reservation) -> Answer:
     """What ReserveForBuyIn answered when this reservation was made."""
     return Answer(

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
-from app.domain.commands import Command, Reserve, TableCommand
+from app.domain.commands import Command, PayTogether, Reserve, TableCommand
 from app.domain.identifiers import derive_id, hash_key
 
 RefusalKey = tuple[int, str, str, str]
@@ -56,6 +56,23 @@ class Request:
     def is_on_pot(self) -> bool:
         """True when what stays of the command for ever is its answer (an AnswerRecord)."""
         return isinstance(self.command, TableCommand)
+
+    @cached_property
+    def parts(self) -> tuple["Request", ...]:
+        """Of payouts that are paid together each as a request of its own; else none."""
+        command = self.command
+        if not isinstance(command, PayTogether):
+            return ()
+        return tuple(
+            Request(
+                part.payout,
+                partition=self.partition,
+                key=part.key,
+                command_id=f"{command.batch_id}#{part.line}",
+                arrived_at=self.arrived_at,
+            )
+            for part in command.parts
+        )
 
     @cached_property
     def record_id(self) -> str:

@@ -3,6 +3,7 @@
 The State of a unit of work is filled by `load`, grown by `apply`, and never outlives the unit.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.accounts import Account, Posting
@@ -37,8 +38,9 @@ class Decision:
     """What one command leads to: its answer, and the records as they shall be. Nothing is applied yet.
 
     `dead_letter` is the one that a replay was of, as the replay leaves it.
-    `fingerprint` goes into the permanent record of each posting. Accounts, tables and the pot may be on
-    different partitions: each list says by its ids where its effects belong.
+    `fingerprint` goes into the permanent record of each posting, unless `fingerprints` has one for its
+    transaction. Accounts, tables and the pot may be on different partitions: each list says by its ids where
+    its effects belong.
     """
 
     answer: Answer
@@ -50,6 +52,11 @@ class Decision:
     record: AnswerRecord | None = None
     refusal: RefusalRecord | None = None
     dead_letter: DeadLetter | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint_of(self, posting: Posting) -> str:
+        """What goes into the permanent record of the posting."""
+        return self.fingerprints.get(posting.entry.transaction_id, self.fingerprint)
 
 
 @dataclass(slots=True)
@@ -81,7 +88,7 @@ class State:
         for account_change in decision.accounts:
             self.accounts[account_change.account.account_id] = account_change.account
             for posting in account_change.postings:
-                self._apply_posting(posting, decision.fingerprint)
+                self._apply_posting(posting, decision.fingerprint_of(posting))
         for reservation in decision.reservations:
             self._apply_reservation(reservation)
         if decision.pot is not None:

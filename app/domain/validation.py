@@ -8,6 +8,7 @@ from app.domain.commands import (
     PAYOUT_PLACES,
     PAYOUT_TYPES,
     Command,
+    Part,
     TableCommand,
     Winner,
     Withdraw,
@@ -20,6 +21,8 @@ MAX_TEXT_LENGTH = 255
 MAX_CONTRIBUTION_TYPE_LENGTH = 64
 MAX_WINNERS = 64
 """Winners named in one settlement (CONTRACT 1)."""
+MAX_PARTS = 128
+"""Payouts that are paid together."""
 
 
 class Malformed(ValueError):
@@ -75,6 +78,12 @@ def check_ids(**ids: str) -> None:
     """Raise Malformed unless each named id of a read is well formed, and there."""
     for field, value in ids.items():
         _CHECKS_ON_POTS[field](field, value)
+
+
+def check_present(**texts: str) -> None:
+    """Raise Malformed unless each named text is there, and short."""
+    for field, value in texts.items():
+        _check_present(field, value)
 
 
 def _check_id(field: str, value: object, code: str = "INVALID_REQUEST") -> None:
@@ -169,6 +178,20 @@ def _check_seat_ids(field: str, value: object) -> None:
         raise Malformed(field, "name a seat twice")
 
 
+def _check_parts(field: str, value: object) -> None:
+    if not value:
+        raise Malformed(field, "are missing")
+    if not isinstance(value, tuple) or len(value) > MAX_PARTS:
+        raise Malformed(field, f"must be a list of at most {MAX_PARTS}")
+    for place, part in enumerate(value):
+        if not isinstance(part, Part):
+            raise Malformed(f"{field}[{place}]", "must be a part")
+        _check_whole(2**53 - 1)(f"{field}[{place}].line", part.line)
+        check_command(part.payout, part.key)
+    if len({(part.account_id, part.key) for part in value}) < len(value):
+        raise Malformed(field, "name a key of an account twice")
+
+
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "account_id": check_account_id,
     "table_id": _check_id,
@@ -183,6 +206,8 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "type": _check_one_of(PAYOUT_TYPES),
     "source": _check_text,
     "reason": _check_text,
+    "batch_id": _check_id,
+    "parts": _check_parts,
 }
 _CHECKS_ON_POTS: Mapping[str, Callable[[str, object], None]] = {
     **_CHECKS,

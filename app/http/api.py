@@ -15,7 +15,7 @@ from app.http.life import FrontEndLife, OpenFrontEnd
 from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
 from app.http.operations import Resource
 from app.http.rate_limit import RateLimit
-from app.http.resources import accounts, dead_letters, docs, health, history, ops, ops_commands
+from app.http.resources import accounts, dead_letters, docs, health, history, jobs, ops, ops_commands
 from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier
 
@@ -64,6 +64,12 @@ def api_routes(
         f"{account}/ledger": history.Ledger(life),
         f"{account}/reservations": history.Reservations(life),
         "/api/transactions/{transaction_id}": history.AnyTransaction(life),
+        "/api/commands": jobs.Commands(life),
+        "/api/commands/{command_id}": jobs.SubmittedCommand(life),
+        "/api/batches": jobs.Batches(life),
+        "/api/batches/{batch_id}": jobs.Batch(life),
+        "/api/batches/{batch_id}/items": jobs.BatchItems(life),
+        "/api/batches/{batch_id}/cancel": jobs.BatchCancel(life),
         **_ops_routes(life),
     }
 

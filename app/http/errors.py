@@ -12,7 +12,7 @@ import falcon.asgi
 from app.domain.outcomes import Answer, Outcome
 from app.domain.validation import Malformed
 from app.services.access import Forbidden, Unauthenticated
-from app.services.faults import DeadlinePassed, KeysAway, Overloaded, Paused, Unavailable
+from app.services.faults import DeadlinePassed, Interrupted, KeysAway, Overloaded, Paused, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +111,9 @@ def error_of(error: Exception) -> ApiError | None:
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_SOON)
         case Unavailable():
             message = "the store is away; nothing was done"
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_SOON)
+        case Interrupted():
+            message = "the batch may be queued in part; submit it again under its id"
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_SOON)
         case DeadlinePassed():
             message = "no answer in time; the same Idempotency-Key gets the one outcome"

@@ -47,6 +47,18 @@ class Text(fields.String):
         super().__init__(validate=length, metadata=metadata, error_messages=_wrong(text), **options)
 
 
+class AccountId(fields.String):
+    """An id that a caller may use (CONTRACT 3), of an account where nothing else is said."""
+
+    code = "INVALID_ACCOUNT_ID"
+
+    def __init__(self, **options: Any) -> None:
+        text = "must match [A-Za-z0-9._:@-]{1,128}"
+        braces = text.replace("{", "{{").replace("}", "}}")  # it is a format there
+        shape = validate.Regexp(r"^[A-Za-z0-9._:@-]{1,128}\Z", error=braces)
+        super().__init__(validate=shape, error_messages=_wrong(text), **options)
+
+
 class Switch(fields.Boolean):
     """A JSON true or false; nothing that is like one."""
 
@@ -57,6 +69,18 @@ class Switch(fields.Boolean):
         if type(value) is not bool:
             raise self.make_error("invalid")
         return value
+
+
+class Flag(fields.Boolean):
+    """A switch in a query: the word true or false."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(error_messages=_wrong("must be true or false"), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid")
+        return bool(value == "true")
 
 
 class Whole(fields.Integer):

@@ -3,11 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from app.services.asynchronous import Submissions
+from app.services.front_end import FrontEnd
 from app.services.history import History
 from app.services.lookups import Lookups
 from app.services.operations import OpsRoom
+from app.services.payouts import Payouts
 from app.services.queries import Queries
-from app.services.submission import CommandBus, FrontEnd
+from app.services.submission import CommandBus
 
 OpenFrontEnd = Callable[[], Awaitable[FrontEnd]]
 
@@ -41,6 +44,14 @@ class FrontEndLife:
     @property
     def ops(self) -> OpsRoom:
         return self.front_end.ops
+
+    @property
+    def submissions(self) -> Submissions:
+        return self.front_end.submissions
+
+    @property
+    def payouts(self) -> Payouts:
+        return self.front_end.payouts
 
     @property
     def history(self) -> History:

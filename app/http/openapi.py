@@ -22,6 +22,7 @@ _DESCRIPTION = (
     " `X-Request-Id`, the caller's own where it sent one."
 )
 _JSON = "application/json"
+_JSON_LINES = "application/x-ndjson"
 _PLAYERS_ACCOUNT = "[A-Za-z0-9._:@-]{1,128}"
 _HOUSE_ACCOUNT = r"\$house-[0-9]{3}"
 _TRANSACTION = "[0-9]{3}-[a-z2-7]{26}"
@@ -35,6 +36,7 @@ _KEY_PARAMETER = {
 _CODES = {
     HTTPStatus.OK: "OK",
     HTTPStatus.CREATED: "Created",
+    HTTPStatus.ACCEPTED: "Queued for good",
     HTTPStatus.CONFLICT: "Refused by the state",
     HTTPStatus.UNPROCESSABLE_ENTITY: "IDEMPOTENCY_KEY_REUSED",
 }
@@ -79,9 +81,18 @@ def _described(path: str, operation: Operation) -> dict[str, Any]:
     }
     if operation.access is None:
         described["security"] = []
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.body}}}
+    if content := _request_content(operation):
+        described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _request_content(operation: Operation) -> dict[str, Any]:
+    """What the body is; of JSON lines the schema is that of one line."""
+    if operation.json_lines is not None:
+        return {_JSON_LINES: {"schema": operation.json_lines}}
+    if operation.bodies:
+        return {_JSON: {"schema": {"oneOf": list(operation.bodies.values())}}}
+    return {_JSON: {"schema": operation.body}} if operation.body is not None else {}
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
@@ -95,7 +106,7 @@ def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
 
 
 def _pattern(name: str, operation: Operation) -> str:
-    if name == "transaction_id":
+    if name in ("transaction_id", "command_id"):
         return f"^{_TRANSACTION}$"
     ids = [_PLAYERS_ACCOUNT] + [_HOUSE_ACCOUNT] * (operation.access in HOUSE_ACTIONS)
     return f"^({'|'.join(ids)})$"
@@ -117,9 +128,10 @@ def _common_errors(path: str, operation: Operation) -> Iterator[HTTPStatus]:
         yield HTTPStatus.FORBIDDEN
         yield HTTPStatus.TOO_MANY_REQUESTS
         yield HTTPStatus.SERVICE_UNAVAILABLE
-    if operation.body or operation.query or "account_id" in path:
+    has_body = bool(_request_content(operation))
+    if has_body or operation.query or "account_id" in path:
         yield HTTPStatus.BAD_REQUEST
-    if operation.body:
+    if has_body:
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         yield HTTPStatus.GATEWAY_TIMEOUT
@@ -130,11 +142,13 @@ def _common_errors(path: str, operation: Operation) -> Iterator[HTTPStatus]:
 def _response(status: HTTPStatus, schema: type[Schema], operation: Operation) -> dict[str, Any]:
     response = {"description": _CODES.get(status) or code_of_status(status), **_content(schema)}
     headers = dict(_HEADERS.get(status, {}))
-    if operation.keyed and status in (HTTPStatus.OK, HTTPStatus.CONFLICT):
+    if operation.keyed and status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT):
         headers["Idempotent-Replayed"] = {
             "description": "There when the key had its outcome already",
             "schema": {"const": "true"},
         }
+    if status is HTTPStatus.ACCEPTED:
+        headers["Location"] = {"description": "Where to look it up", "schema": {"type": "string"}}
     if headers:
         response["headers"] = headers
     if links := operation.links if status in operation.answers else ():

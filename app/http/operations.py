@@ -20,7 +20,8 @@ class Operation:
     """The published interface is made of these, and the middleware heeds them.
 
     `access` is what the caller must be allowed; None: anyone may, without a token. A `keyed` operation needs
-    the header Idempotency-Key. `errors` are the statuses beside those of every operation of its kind. Without
+    the header Idempotency-Key. Instead of one `body` it may take one of several `bodies`, or lines of JSON.
+    `errors` are the statuses beside those of every operation of its kind. Without
     a name the operation is not published.
     """
 
@@ -29,6 +30,8 @@ class Operation:
     access: Action | None
     answers: Mapping[HTTPStatus, type[Schema]] = field(default_factory=dict)
     body: Schema | None = None
+    bodies: Mapping[str, Schema] = field(default_factory=dict)
+    json_lines: type[Schema] | None = None
     query: Schema | None = None
     keyed: bool = False
     errors: frozenset[HTTPStatus] = field(default=frozenset())

@@ -125,6 +125,15 @@ class Bus:
         """See CommandBus."""
         return self._paused
 
+    def admit(self, *, by_ops: bool = False) -> None:
+        """See CommandBus."""
+        if not self._available:
+            raise Unavailable("the store cannot be reached")
+        if self._paused and not by_ops:
+            raise Paused("the service is paused")
+        if not self._has_room:
+            raise Overloaded("the store's memory is nearly full")
+
     async def execute(
         self,
         command: Command,
@@ -138,14 +147,9 @@ class Bus:
         partition = route(command, self._partitions)
         if partition is None:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
-        if not self._available:
-            raise Unavailable("the store cannot be reached")
-        if self._paused and not by_ops:
-            raise Paused("the service is paused")
-        if self._room.full or not self._has_room:
-            raise Overloaded(
-                "too much work is waiting" if self._has_room else "the store's memory is nearly full"
-            )
+        self.admit(by_ops=by_ops)
+        if self._room.full:
+            raise Overloaded("too much work is waiting")
         future: asyncio.Future[Answer] = self._loop.create_future()
         deadline = self._loop.time() + timeout_ms / 1000
         outbox = self._outboxes[partition]

@@ -4,16 +4,18 @@ Messages outlive deploys, so every envelope names its version; one of an unknown
 whole for the dead letter, and harms nothing that travels with it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from app.domain.commands import KINDS, AccountCommand, Command, TableCommand
+from app.domain.commands import KINDS, AccountCommand, Command, PayTogether, TableCommand
 from app.domain.identifiers import partition_in, partition_of
 from app.domain.requests import Request
 from app.domain.validation import check_command
 from app.queueing.limits import ACTOR_NAME, MESSAGE_COMMANDS, QUEUE_NAME
 from app.services.queue import Entry, Lane
+from app.services.tracking import Track, Tracked
 from app.services.work import Delivery, Work
 
 ENVELOPE_VERSION = 1
@@ -22,7 +24,8 @@ ENVELOPE_VERSION = 1
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """One command on its way. `remaining_ms` is what is left of its deadline; 0 means none.
 
-    `reply_to` names the front end that waits; the envelopes of one message share it. A replay names its dead
+    `reply_to` names the front end that waits; the envelopes of one message share it. `track` says where the
+    command's state is kept, for those who ask for it later; absent when nobody will. A replay names its dead
     letter, and which replay of that one it is.
     """
 
@@ -34,6 +37,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     remaining_ms: int = 0
     reply_to: str = ""
     trace: str = ""
+    track: Track | None = None
     replay_of: str = ""
     replay_number: int = 0
 
@@ -60,7 +64,14 @@ _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in KINDS.ite
 
 
 def seal(
-    command: Command, *, key: str, command_id: str, remaining_ms: int, reply_to: str = "", trace: str = ""
+    command: Command,
+    *,
+    key: str,
+    command_id: str,
+    remaining_ms: int,
+    reply_to: str = "",
+    trace: str = "",
+    track: Track | None = None,
 ) -> msgspec.Raw:
     """The envelope of a command, encoded."""
     envelope = Envelope(
@@ -72,6 +83,7 @@ def seal(
         remaining_ms=remaining_ms,
         reply_to=reply_to,
         trace=trace,
+        track=track,
     )
     return msgspec.Raw(_encode(envelope))
 
@@ -113,26 +125,40 @@ def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, e
     )
 
 
+def tracked_message(tracked: Sequence[Tracked], message_id: str) -> str:
+    """A message of commands that nobody waits for: their states are kept. Implements `tracking.Seal`."""
+    envelopes = [
+        seal(each.command, key=each.key, command_id=each.command_id, remaining_ms=0, track=each.track)
+        for each in tracked
+    ]
+    return encode_message(envelopes, message_id)
+
+
 def route(command: Command, partitions: int) -> int | None:
-    """The partition a command belongs to; None for a reservation id that cannot be read."""
+    """The partition a command belongs to; None for a reservation id that cannot be read, or for several."""
     if isinstance(command, AccountCommand):
         return partition_of(command.account_id, partitions)
     if isinstance(command, TableCommand):
         return partition_of(command.table_id, partitions)
+    if isinstance(command, PayTogether):
+        found = {partition_of(part.account_id, partitions) for part in command.parts}
+        return found.pop() if len(found) == 1 else None
     partition = partition_in(command.aggregate_id)
     return partition if partition is not None and partition < partitions else None
 
 
 def route_envelope(raw: bytes, partitions: int) -> int | None:
     """The partition of an encoded envelope, for producers that send envelopes themselves."""
-    return route(_read(raw)[1], partitions)
+    return route(_command_in(_decode_envelope(raw)), partitions)
 
 
 def open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) -> Work:
     """The work of one envelope; what cannot be understood says so in its `poison`."""
     work = Work(raw=_text(raw))
     try:
-        envelope, command = _read(raw)
+        envelope = _decode_envelope(raw)
+        work.track, work.command_id = envelope.track, envelope.command_id
+        command = _command_in(envelope)
         check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:
             raise ValueError(f"command does not belong to partition {partition}")
@@ -152,14 +178,13 @@ def open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) 
     return work
 
 
-def _read(raw: bytes) -> tuple[Envelope, Command]:
-    envelope = _decode_envelope(raw)
+def _command_in(envelope: Envelope) -> Command:
     if envelope.v != ENVELOPE_VERSION:
         raise ValueError(f"unknown envelope version {envelope.v}")
     decode = _decoders.get(envelope.kind)
     if decode is None:
         raise ValueError(f"unknown command {envelope.kind}")
-    return envelope, decode(envelope.payload)
+    return decode(envelope.payload)
 
 
 def _reply_to(raw: bytes) -> str:

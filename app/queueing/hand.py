@@ -8,7 +8,14 @@ from collections.abc import Container, Iterator
 
 from app.domain.commands import SettlePot
 from app.queueing.envelope import open_message
-from app.queueing.limits import ALONE_COST, BULK_COMMANDS, CAREFUL_COMMANDS, UNIT_ACCOUNTS, UNIT_COMMANDS
+from app.queueing.limits import (
+    ALONE_COST,
+    BULK_COMMANDS,
+    CAREFUL_BULK_COMMANDS,
+    CAREFUL_COMMANDS,
+    UNIT_ACCOUNTS,
+    UNIT_COMMANDS,
+)
 from app.queueing.ownership import Owned
 from app.services.queue import Entry, Lane, Stream
 from app.services.work import Delivery, Unit
@@ -129,7 +136,8 @@ class Hand:
     def _begin(self, partition: int, owned: Owned) -> None:
         for lane in Lane:
             self._cursors[partition, lane] = START
-            self._careful_left[partition, lane] = CAREFUL_COMMANDS if owned.careful_until else 0
+            most = CAREFUL_BULK_COMMANDS if lane is Lane.BULK else CAREFUL_COMMANDS
+            self._careful_left[partition, lane] = most if owned.careful_until else 0
 
     def _drop(self, partition: int) -> None:
         for lane in Lane:

@@ -16,7 +16,8 @@ MESSAGE_COMMANDS = 128
 BULK_COMMANDS = MESSAGE_COMMANDS  # of a unit without callers: those who come meanwhile wait for no more
 MESSAGES_PER_READ = 2  # per stream: what a read brings and the unit cannot take stays in hand
 ALONE_COST = 4  # a command that runs alone has a mark and a commit of its own
-CAREFUL_COMMANDS = UNIT_COMMANDS + MESSAGE_COMMANDS  # what a dead owner can have had in hand of one lane
+CAREFUL_COMMANDS = UNIT_COMMANDS + MESSAGE_COMMANDS  # what a dead owner can have had in hand of one queue
+CAREFUL_BULK_COMMANDS = max(BULK_COMMANDS, MESSAGE_COMMANDS)  # the same of one in the bulk lane
 
 # Waiting.
 READ_BLOCK_MS = 200  # how long a consumer looks at its queues before it looks at its leases again

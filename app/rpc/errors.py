@@ -8,7 +8,7 @@ from grpc import StatusCode
 from app.domain.outcomes import Answer, Outcome
 from app.domain.validation import Malformed, TooMany
 from app.services.access import Forbidden, Unauthenticated
-from app.services.faults import DeadlinePassed, KeysAway, Overloaded, Paused, Unavailable
+from app.services.faults import DeadlinePassed, Interrupted, KeysAway, Overloaded, Paused, Unavailable
 
 # OK: the outcome is an answer, told in the message's own fields.
 STATUS_OF_OUTCOME: Mapping[Outcome, StatusCode] = {
@@ -46,6 +46,7 @@ _STATUS_OF_ERROR: Mapping[type[Exception], tuple[StatusCode, str]] = {
     Paused: (StatusCode.UNAVAILABLE, "the service is paused; nothing was done"),
     KeysAway: (StatusCode.UNAVAILABLE, ""),
     Unavailable: (StatusCode.UNAVAILABLE, "the store is away; nothing was done"),
+    Interrupted: (StatusCode.UNAVAILABLE, "the batch may be queued in part; submit it again under its id"),
     DeadlinePassed: (StatusCode.DEADLINE_EXCEEDED, "no answer in time; the same key gets the one outcome"),
 }
 

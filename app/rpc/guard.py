@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -19,6 +20,8 @@ from app.services.request_ids import fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
 
 REQUEST_ID = "x-request-id"
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
+"""Who makes the call at hand; "" where nobody has to say."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Method = Callable[[Any, Context], Awaitable[Any]]
@@ -50,12 +53,8 @@ class CallGuard:
         other: 3,914 of 4,000 pairs under load, against 1 of 4,000 here.
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            method.name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(
-                    method,
-                    getattr(servicer, method.name),
-                    GetMessageClass(method.input_type).FromString,
-                ),
+            method.name: _handler_of(method)(
+                self._guarded(method, getattr(servicer, method.name), _decoder_of(method)),
                 response_serializer=GetMessageClass(method.output_type).SerializeToString,
             )
             for method in service.methods
@@ -63,12 +62,10 @@ class CallGuard:
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _guarded(
-        self, descriptor: MethodDescriptor, method: Method, decode: Callable[[bytes], Any]
-    ) -> Method:
+    def _guarded(self, descriptor: MethodDescriptor, method: Method, decode: Callable[[Any], Any]) -> Method:
         """The method, from bytes: gRPC itself would answer INTERNAL to bytes that are no message."""
 
-        async def call(request: bytes, context: Context) -> Any:
+        async def call(request: Any, context: Context) -> Any:
             request_id = ""
             try:
                 metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
@@ -84,15 +81,34 @@ class CallGuard:
 
     async def _admit(self, method: str, metadata: dict[str, Any], context: Context) -> None:
         if self._certificates is not None:
-            _check(self._certificates.principal(names_of(context.auth_context()), method), "certificate")
+            principal = self._certificates.principal(names_of(context.auth_context()), method)
+            _check(principal, "certificate")
+            CALLER.set(principal.subject)
         if self._verifier is not None:
             principal = await self._verifier.verify(metadata.get("authorization"))
             _check(principal, "token")
+            CALLER.set(principal.subject)
             if self._limits is not None and (seconds := self._limits.wait_seconds(principal)):
                 raise CallFailed(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"too many calls; again in {seconds} s; nothing was done",
                 )
+
+
+def _handler_of(method: MethodDescriptor) -> "Callable[..., grpc.RpcMethodHandler[Any, Any]]":
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler
+    return grpc.unary_unary_rpc_method_handler
+
+
+def _decoder_of(method: MethodDescriptor) -> Callable[[Any], Any]:
+    decode = GetMessageClass(method.input_type).FromString
+
+    async def decode_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield decode(request)
+
+    return decode_each if method.client_streaming else decode
 
 
 def _check(principal: Principal, proof: str) -> None:

@@ -50,7 +50,9 @@ def settlement(request: pb.SettlePotRequest) -> commands.SettlePot:
 
 
 def settlement_response(answer: Answer) -> pb.SettlePotResponse:
-    return pb.SettlePotResponse(ok=answer.ok, error=error_code(answer), results=map(_result, answer.results))
+    return pb.SettlePotResponse(
+        ok=answer.ok, error=error_code(answer), results=map(result_shown, answer.results)
+    )
 
 
 def cancellation(request: pb.CancelPotRequest) -> commands.CancelPot:
@@ -103,7 +105,7 @@ def _pot(pot: Pot) -> pb.Pot:
         side_pots=[pb.SidePot(amount=each.amount, seat_ids=each.seats) for each in side_pots_of(pot)],
         rake_amount=pot.rake_amount,
         rake_rule=_rake_rule(pot.rake_rule) if pot.rake_rule else None,
-        results=map(_result, pot.results),
+        results=map(result_shown, pot.results),
         entries=map(_entry, pot.entries),
         created_at=iso_time(pot.created_at),
         ended_at=_time(pot.settled_at or pot.cancelled_at),
@@ -125,7 +127,7 @@ def _entry(entry: PotEntry) -> pb.PotEntry:
     )
 
 
-def _result(result: SettlementResult) -> pb.SettlementResult:
+def result_shown(result: SettlementResult) -> pb.SettlementResult:
     return pb.SettlementResult(
         account_id=result.account_id,
         transaction_id=result.transaction_id,

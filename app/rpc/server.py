@@ -16,8 +16,8 @@ from app.rpc.guard import CallGuard
 from app.rpc.servicer import BalanceServicer
 from app.rpc.tls import server_credentials
 from app.services.certificates import CertificateTable
+from app.services.front_end import FrontEnd
 from app.services.rate_limit import RateLimits
-from app.services.submission import FrontEnd
 from app.services.tokens import TokenVerifier
 
 MAX_REQUEST_BYTES = 64 * 1024

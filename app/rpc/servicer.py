@@ -3,17 +3,20 @@
 Nothing may be awaited before the bus: the order in which calls arrive is the order in which they apply.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
-from app.domain.validation import check_account_id, check_command, check_ids
-from app.rpc import messages, pot_messages
+from app.domain.validation import check_account_id, check_command, check_ids, check_present
+from app.rpc import job_messages, messages, pot_messages
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen import balance_pb2_grpc
-from app.services.submission import DEFAULT_TIMEOUT_MS, FrontEnd
+from app.rpc.guard import CALLER
+from app.services.front_end import FrontEnd
+from app.services.submission import DEFAULT_TIMEOUT_MS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,6 +32,8 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
         self._bus = front_end.bus
         self._queries = front_end.queries
         self._lookups = front_end.lookups
+        self._submissions = front_end.submissions
+        self._payouts = front_end.payouts
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Context) -> pb.GetBalanceResponse:
         check_account_id("account_id", request.account_id)
@@ -111,6 +116,50 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
     ) -> pb.ListReservationsResponse:
         check_account_id("account_id", request.account_id)
         return pot_messages.reservations_response(await self._lookups.reservations(request.account_id))
+
+    async def SubmitCommand(
+        self, request: pb.SubmitCommandRequest, _context: Context
+    ) -> pb.SubmitCommandResponse:
+        command, key = job_messages.submitted(request)
+        return job_messages.submitted_response(await self._submissions.submit(command, key, CALLER.get()))
+
+    async def GetCommand(self, request: pb.GetCommandRequest, _context: Context) -> pb.GetCommandResponse:
+        check_present(command_id=request.command_id)
+        return job_messages.command_response(await self._submissions.state(request.command_id))
+
+    async def SubmitBatch(
+        self, request: AsyncIterator[pb.SubmitBatchRequest], _context: Context
+    ) -> pb.SubmitBatchResponse:
+        with self._payouts.draft() as draft:
+            header = pb.BatchHeader()
+            async for part in request:
+                header.MergeFrom(part.header)
+                for line in part.items:
+                    draft.add(job_messages.item(line))
+            draft.finish(header.batch_id, **job_messages.expected(header))
+            found = await self._payouts.submit(
+                draft,
+                header.batch_id,
+                submitted_by=CALLER.get(),
+                dry_run=header.dry_run,
+                all_or_nothing=header.all_or_nothing,
+            )
+            return job_messages.submitted_batch_response(found, draft)
+
+    async def GetBatch(self, request: pb.GetBatchRequest, _context: Context) -> pb.GetBatchResponse:
+        check_present(batch_id=request.batch_id)
+        return job_messages.batch_response(await self._payouts.view(request.batch_id, brief=request.brief))
+
+    async def ListBatchItems(
+        self, request: pb.ListBatchItemsRequest, _context: Context
+    ) -> pb.ListBatchItemsResponse:
+        check_present(batch_id=request.batch_id)
+        page = await self._payouts.items(request.batch_id, after=request.after_line, failed=request.failed)
+        return job_messages.items_response(page)
+
+    async def CancelBatch(self, request: pb.CancelBatchRequest, _context: Context) -> pb.CancelBatchResponse:
+        check_present(batch_id=request.batch_id)
+        return job_messages.cancelled_response(await self._payouts.cancel(request.batch_id))
 
     async def _execute(self, command: Command, key: str, context: Context) -> Answer:
         check_command(command, key)

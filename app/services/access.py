@@ -26,6 +26,7 @@ class Action(Enum):
     WITHDRAW = auto()
     MAKE_CHIPS = auto()  # a deposit, or an initial balance
     READ_ANY = auto()  # what names no account
+    SUBMIT = auto()  # commands and batches that nobody waits for
     CALL_SERVICE = auto()  # any gRPC method: that front end is for services
     OPERATE = auto()
 
@@ -56,7 +57,7 @@ def may(principal: Principal, action: Action, account_id: str = "", *, player_de
             return is_service or is_own
         case Action.MAKE_CHIPS:
             return is_service or (is_own and player_deposits)
-        case Action.READ_ANY | Action.CALL_SERVICE:
+        case Action.READ_ANY | Action.SUBMIT | Action.CALL_SERVICE:
             return is_service
         case Action.OPERATE:
             return OPS_SCOPE in principal.scopes

@@ -9,6 +9,7 @@ from app.domain.records import AnswerRecord, RefusalRecord
 from app.domain.requests import RefusalKey, Request
 from app.domain.reservations import Reservation
 from app.domain.state import Decision, State
+from app.services.tracking import Settled
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Changes:
     `made` are the reservations that must not exist yet. `in_play` are increments by (table, account);
     `in_play_before` what a decision relied on, compared by the commit. `answers` are permanent records that
     must not exist yet, by the id of their request. `freed` are keys that a dead letter has held until now.
+    `settled` are the answers whose states are kept.
     """
 
     accounts: dict[str, AccountChange] = field(default_factory=dict)
@@ -56,12 +58,13 @@ class Changes:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     replayed: dict[str, LetterChange] = field(default_factory=dict)
     freed: set[RefusalKey] = field(default_factory=set)
+    settled: list[Settled] = field(default_factory=list)
 
     def add(self, state: State, request: Request, decision: Decision) -> None:
         """Take in one decision; call before the state applies it."""
         for effect in decision.accounts:
             self._add_account(state, effect.account)
-            self.postings.extend((posting, decision.fingerprint) for posting in effect.postings)
+            self.postings.extend((posting, decision.fingerprint_of(posting)) for posting in effect.postings)
         for reservation in decision.reservations:
             if state.reservations.get(reservation.reservation_id) is None:
                 self.made.add(reservation.reservation_id)

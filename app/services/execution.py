@@ -19,6 +19,7 @@ from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.loading import account_of, load
 from app.services.parking import park
 from app.services.ports import Store
+from app.services.settling import note
 from app.services.stops import FaultWatch, Limits
 from app.services.work import Delivery, Unit, Work
 
@@ -157,6 +158,7 @@ class Execution:
                     continue
                 _log.error("a command is parked: %s", work.parking_reason)
                 work.answer = park(work, state, changes, now)
+                note(work, work.answer, changes, state)
                 decided.append(work)
                 continue
             request = work.request
@@ -179,6 +181,7 @@ class Execution:
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer
+            note(work, decision.answer, changes, state)
             decided.append(work)
         return decided
 

@@ -33,5 +33,9 @@ class Overloaded(BalanceFault):
     """The command was certainly not queued: too much work is waiting."""
 
 
+class Interrupted(BalanceFault):
+    """A batch was queued in part, or perhaps not at all. Submitted again under its id it goes on."""
+
+
 class DeadlinePassed(BalanceFault):
     """No answer in time. The outcome is unknown: the same key gets the one outcome."""

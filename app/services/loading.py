@@ -8,6 +8,7 @@ from app.domain.commands import (
     CashOut,
     Commit,
     LeaveTable,
+    PayTogether,
     RecordContribution,
     Release,
     ReservationCommand,
@@ -55,6 +56,8 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
             wanted.reservations.add(command.reservation_id)
         elif isinstance(command, AccountCommand):
             wanted.accounts.add(command.account_id)
+        elif isinstance(command, PayTogether):
+            _merge(wanted, first_wanted(request.parts, policy))
         elif isinstance(command, TableCommand):
             wanted.pots.add(command.pot_key)
             wanted.accounts.update(_accounts_of_pot(request))
@@ -67,6 +70,11 @@ def first_wanted(requests: Iterable[Request], policy: Policy) -> Wanted:
         if request.replay_of:
             wanted.dead_letters.add(request.replay_of)
     return wanted
+
+
+def _merge(wanted: Wanted, more: Wanted) -> None:
+    for name in Wanted.__slots__:
+        getattr(wanted, name).update(getattr(more, name))
 
 
 def _permanent(wanted: Wanted, request: Request) -> set[str]:
@@ -88,7 +96,7 @@ def _accounts_of_pot(request: Request) -> set[str]:
 
 def _wanted_next(requests: list[Request], state: State, now: int, policy: Policy) -> Wanted:
     wanted = Wanted()
-    for request in requests:
+    for request in (each for whole in requests for each in (whole.parts or (whole,))):
         command = request.command
         if isinstance(command, ReservationCommand):
             reservation = state.reservations[command.reservation_id]

@@ -1,17 +1,9 @@
 """The port through which front ends have commands carried out."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from app.domain.commands import Command
 from app.domain.outcomes import Answer
-from app.services.history import History
-from app.services.lookups import Lookups
-from app.services.queries import Queries
-
-if TYPE_CHECKING:
-    from app.services.operations import OpsRoom
 
 DEFAULT_TIMEOUT_MS = 5_000
 """How long a call without a deadline waits (CONTRACT 1)."""
@@ -37,19 +29,11 @@ class CommandBus(Protocol):
         """
         ...
 
+    def admit(self) -> None:
+        """Raises Unavailable, Paused or Overloaded while nothing may be queued, by whomever."""
+        ...
+
     @property
     def paused(self) -> bool:
         """True while ops have paused the service: new commands are refused."""
         ...
-
-
-@dataclass(slots=True, frozen=True)
-class FrontEnd:
-    """What one front-end process works with, from its start until it calls `close`."""
-
-    bus: CommandBus
-    queries: Queries
-    history: History
-    lookups: Lookups
-    ops: "OpsRoom"
-    close: Callable[[], Awaitable[None]]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from app.domain.outcomes import Answer
 from app.domain.requests import Request
+from app.services.tracking import Track
 
 MAX_FAULTS = 2
 """How often a command is decided before a fault of ours parks it."""
@@ -14,7 +15,8 @@ class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
     `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
-    while the store counts it as being tried alone. `admitted` when it has been counted as a fault.
+    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. Where
+    `track` says so, the state of the command `command_id` is kept.
     """
 
     raw: str
@@ -22,6 +24,8 @@ class Work:
     poison: str = ""
     answer: Answer | None = None
     marked: bool = False
+    track: Track | None = None
+    command_id: str = ""
     admitted: bool = False
     faults: list[str] = field(default_factory=list)
     delivery: "Delivery" = field(init=False)

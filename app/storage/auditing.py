@@ -25,6 +25,7 @@ from app.services.verification import (
     supply_of,
 )
 from app.storage import keys
+from app.storage.answers import Answers
 from app.storage.fitness import LAYOUT_VERSION, Caller
 from app.storage.pictures import Picture, Records, take_picture, totals_of, whole
 from app.storage.pot_checks import Pots
@@ -75,6 +76,7 @@ class Auditor:
             self.audit_partition(partition)
         self._references.check_transactions(self._broken, self._count_transactions)
         self._pots.check_all()
+        Answers(self._records, self._findings).check_all()
         reservations = self._references.check_reservations()
         totals = self._totals()
         # What each partition's records had beside its totals, at its own moment, is carried to the one moment
@@ -108,7 +110,7 @@ class Auditor:
         self._pots.check_listed(partition, picture)
         self._compare_totals(partition, picture, walks)
         self._accounts += len(picture.accounts)
-        self._table_deficits -= sum(chips for chips in picture.seats if chips < 0)
+        self._table_deficits += sum(picture.deficits.values())
         return self._findings.all()
 
     def _compare_totals(self, partition: int, picture: Picture, walks: list[Walk]) -> None:

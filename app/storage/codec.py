@@ -1,6 +1,6 @@
 """Between records and what the server keeps. An unknown record version is refused, never guessed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from app.domain.pots import Pot
 from app.domain.records import AnswerRecord, RefusalRecord, TransactionRecord
 from app.domain.reservations import Hold, Reservation
 from app.services.faults import StoreRefused
+from app.services.tracking import CommandState, Done, Intent, ItemFailure, Settled, Status
 from app.storage import keys
 
 ACCOUNT_FIELDS = (
@@ -28,7 +29,7 @@ ACCOUNT_FIELDS = (
     "updatedAt",
 )
 
-R = TypeVar("R", Reservation, TransactionRecord, RefusalRecord, AnswerRecord, Pot)
+R = TypeVar("R", Reservation, TransactionRecord, RefusalRecord, AnswerRecord, Pot, Intent, Done)
 
 _encode = msgspec.json.Encoder().encode
 _decode_reservation = msgspec.json.Decoder(Reservation).decode
@@ -37,6 +38,9 @@ _decode_refusal = msgspec.json.Decoder(RefusalRecord).decode
 _decode_answer = msgspec.json.Decoder(AnswerRecord).decode
 _decode_dead_letter = msgspec.json.Decoder(DeadLetter).decode
 _decode_pot = msgspec.json.Decoder(Pot).decode
+_decode_intent = msgspec.json.Decoder(Intent).decode
+_decode_done = msgspec.json.Decoder(Done).decode
+_decode_failure = msgspec.json.Decoder(ItemFailure).decode
 
 
 def encode(record: msgspec.Struct) -> str:
@@ -156,6 +160,43 @@ def dead_letter(raw: bytes | None) -> DeadLetter | None:
     except msgspec.MsgspecError:
         return None
     return letter if letter is not None and letter.v == RECORD_VERSION else None
+
+
+def command_state(command_id: str, fields: Sequence[bytes | None]) -> CommandState | None:
+    """The state of an HMGET of intent, done and parked; None when nothing is known of the command."""
+    raw_intent, raw_done, parked = fields
+    intent = _known(_decode_intent, raw_intent, "intent")
+    if intent is None:
+        return None
+    done = _known(_decode_done, raw_done, "state")
+    return CommandState(
+        command_id=command_id, intent=intent, done=done, dead_letter_id=(parked or b"").decode()
+    )
+
+
+_STATUS_OF_LETTER = {
+    b"a": Status.APPLIED,
+    b"r": Status.REPLAYED,
+    b"f": Status.REFUSED,
+    b"p": Status.PARKED,
+}
+
+
+def item_value(settled: Settled) -> str:
+    """A settled line of a batch as its hash keeps it: one letter, and of what was not paid why."""
+    if settled.failure is None:
+        return "r" if settled.replayed else "a"
+    return ("p" if settled.failure.dead_letter_id else "f") + encode(settled.failure)
+
+
+def item_status(value: bytes) -> Status:
+    """What the first letter of a settled line says."""
+    return _STATUS_OF_LETTER[value[:1]]
+
+
+def item_failure(value: bytes) -> ItemFailure | None:
+    """Why the line was not paid; None where it was."""
+    return _decode_failure(value[1:]) if len(value) > 1 else None
 
 
 def _known(decode: Callable[[bytes], R], raw: bytes | None, what: str) -> R | None:

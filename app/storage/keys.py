@@ -17,6 +17,7 @@ HEAD_FIELD, SEQ_FIELD, PAUSED_FIELD = "head", "seq", "paused"
 """The fields of OPS: checksum and place of the ops log's last line; who paused the service, and why."""
 
 TRANSACTIONS = "balance:transactions:{"
+ANSWERS = "balance:transactions:answers:{"
 RESERVATIONS = "balance:reservations:{"
 TABLES = "balance:tables:{"
 POTS = "balance:pots:{"
@@ -154,6 +155,34 @@ def dead_letters(partition: int) -> str:
 
 def closed_letter(partition: int, dead_letter_id: str) -> str:
     return f"balance:dead:closed:{{{partition:03d}}}|{dead_letter_id}"
+
+
+def command(partition: int, command_id: str) -> str:
+    return f"balance:commands:{{{partition:03d}}}|{command_id}"
+
+
+INTENT, DONE, PARKED = "intent", "done", "parked"
+"""The fields of a command's hash: what was submitted, how it ended, its dead letter."""
+
+
+def batch_items(partition: int, batch_id: str) -> str:
+    """The lines of a batch that are settled, of the accounts of one partition."""
+    return f"balance:batches:{{{partition:03d}}}|{batch_id}"
+
+
+def batch(partition: int, batch_id: str) -> str:
+    """What is known of a batch as a whole, in the partition of its own id."""
+    return f"balance:batches:manifests:{{{partition:03d}}}|{batch_id}"
+
+
+SENT = "sent|"
+"""How the fields of a batch's hash begin that count what was queued."""
+
+
+@cache
+def sent_field(partition: int) -> str:
+    """The field of a batch's hash that counts the items of a partition that were queued."""
+    return f"{SENT}{partition:03d}"
 
 
 def results(front_end: str) -> str:

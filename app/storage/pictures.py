@@ -40,8 +40,9 @@ class Picture:
     """One partition at one moment. Chips; `expiry` is ms since the epoch by reservation.
 
     `holds` are by account and reservation, as kept. `unreadable` says why an account cannot be read.
-    `seats` are the chips of each account on each table, negative ones too, `pots` those in active pots, by
-    table and hand as one name, `starts` what the index of active pots has under such names.
+    `seats` are the chips of each account on each table, negative ones too, `deficits` the sums of those by
+    table, `pots` the chips in active pots, by table and hand as one name, `starts` what the index of active
+    pots has under such names.
     """
 
     totals: dict[str, str]
@@ -50,6 +51,7 @@ class Picture:
     holds: dict[str, dict[str, bytes]]
     expiry: dict[str, int]
     seats: list[int]
+    deficits: dict[str, int]
     pots: dict[str, int]
     starts: dict[str, int]
 
@@ -127,7 +129,7 @@ def picture_of(
                 unreadable[account_id] = "it is not there"
             else:
                 accounts[account_id] = account
-    seats, pots = _chips(tables)
+    seats, deficits, pots = _chips(tables)
     return Picture(
         totals=_texts(totals),
         accounts=accounts,
@@ -139,21 +141,26 @@ def picture_of(
         },
         expiry=_scores(expiry),
         seats=seats,
+        deficits=deficits,
         pots=pots,
         starts=_scores(active),
     )
 
 
-def _chips(tables: dict[str, list[bytes]]) -> tuple[list[int], dict[str, int]]:
-    """The chips of seats, and of pots by name. What cannot be read counts as none."""
-    seats, pots = [], {}
+def _chips(tables: dict[str, list[bytes]]) -> tuple[list[int], dict[str, int], dict[str, int]]:
+    """The chips of seats, the deficits by table, the chips of pots by name; the unreadable counts as none."""
+    seats: list[int] = []
+    deficits: dict[str, int] = {}
+    pots: dict[str, int] = {}
     for table_id, pairs in tables.items():
         for field, text in _texts(pairs).items():
             if field.startswith(keys.IN_POT):
                 pots[keys.pot_member(table_id, field.removeprefix(keys.IN_POT))] = whole(text) or 0
             else:
                 seats.append(whole(text) or 0)
-    return seats, pots
+                if seats[-1] < 0:
+                    deficits[table_id] = deficits.get(table_id, 0) - seats[-1]
+    return seats, deficits, pots
 
 
 def _scores(pairs: list[bytes]) -> dict[str, int]:

@@ -8,15 +8,21 @@ from app.storage.backend import Backend
 from app.storage.loading import Loader
 from app.storage.writing import Writing
 
+STATE_KEPT_MS = 7 * 86_400_000
+"""How long the state of a submitted command is kept once it is done, unless somebody says otherwise."""
+
 
 class BalanceStore:
     """Implements `app.services.ports.Store`. One per worker thread, like its backend."""
 
-    def __init__(self, backend: Backend, partitions: int, refusal_ttl_ms: int) -> None:
+    def __init__(
+        self, backend: Backend, partitions: int, refusal_ttl_ms: int, state_ttl_ms: int = STATE_KEPT_MS
+    ) -> None:
         self._backend = backend
         self._loader = Loader(backend, partitions)
         self._partitions = partitions
         self._refusal_ttl_ms = refusal_ttl_ms
+        self._state_ttl_ms = state_ttl_ms
         self._marked: dict[tuple[int, int, str], str] = {}
 
     def load(self, wanted: Wanted, state: State) -> int:
@@ -25,7 +31,7 @@ class BalanceStore:
 
     def commit(self, changes: Changes, deliveries: list[Delivery], now: int) -> CommitResult:
         """See Store. Only deliveries whose works are all answered are answered and removed."""
-        writing = Writing(self._partitions, self._refusal_ttl_ms, now)
+        writing = Writing(self._partitions, self._refusal_ttl_ms, self._state_ttl_ms, now)
         for partition, epoch in {delivery.partition: delivery.epoch for delivery in deliveries}.items():
             writing.owned(partition, epoch)
         writing.changes(changes)

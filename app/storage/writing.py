@@ -11,6 +11,7 @@ from app.domain.pots import ACTIVE
 from app.domain.records import TransactionRecord
 from app.domain.reservations import COMMITTED, EXPIRED, HELD, Reservation
 from app.services.changes import AccountChange, Changes, LetterChange, PotChange
+from app.services.tracking import Done, Settled
 from app.services.work import Delivery, Work
 from app.storage import codec, keys
 from app.storage.plan import Plan
@@ -27,11 +28,12 @@ _encode_answers = msgspec.json.Encoder().encode
 class Writing:
     """Builds one commit. `now` is ms since the epoch; the plan's check indexes tell what failed."""
 
-    def __init__(self, partitions: int, refusal_ttl_ms: int, now: int) -> None:
+    def __init__(self, partitions: int, refusal_ttl_ms: int, state_ttl_ms: int, now: int) -> None:
         self.plan = Plan()
         self.epoch_checks: dict[int, int] = {}
         self._partitions = partitions
         self._refusal_ttl_ms = refusal_ttl_ms
+        self._state_ttl_seconds = max(state_ttl_ms // 1_000, 1)
         self._now = now
         self._totals: dict[tuple[int, str], int] = defaultdict(int)
 
@@ -70,6 +72,7 @@ class Writing:
             self.plan.write("HSET", key, letter.dead_letter_id, codec.encode(letter))
         for replayed in changes.replayed.values():
             change_letter(self.plan, replayed)
+        self._states(changes.settled)
 
     def answers(self, deliveries: list[Delivery]) -> None:
         """The answers of finished deliveries, and their removal from the queue."""
@@ -100,6 +103,23 @@ class Writing:
                 self.plan.write("HINCRBY", keys.totals(partition), name, str(amount))
         self.plan.write("HINCRBY", keys.META, "commits", 1)
         return self.plan
+
+    def _states(self, settled: list[Settled]) -> None:
+        lines: dict[str, list[str]] = defaultdict(list)
+        for each in settled:
+            if each.track.batch_id:
+                key = keys.batch_items(each.partition, each.track.batch_id)
+                lines[key] += (str(each.track.line), codec.item_value(each))
+                continue
+            key = keys.command(each.partition, each.command_id)
+            if each.answer.outcome is Outcome.DEAD_LETTERED:
+                self.plan.write("HSET", key, keys.PARKED, each.answer.detail)
+            else:
+                done = codec.encode(Done(answer=each.answer, at=self._now))
+                self.plan.write("HSET", key, keys.DONE, done)
+                self.plan.write("EXPIRE", key, self._state_ttl_seconds)
+        for key, fields in lines.items():
+            self.plan.write("HSET", key, *fields)
 
     def _account(self, partition: int, change: AccountChange) -> None:
         before, after = change.before, change.after

@@ -6,12 +6,13 @@ from ops.bench.audits import print_audits
 from ops.bench.capacity import write_capacity
 from ops.bench.measuring import Found, measure
 from ops.bench.overload import print_overload
+from ops.bench.payrolls import print_payrolls
 from ops.bench.report import print_report
 from ops.bench.scenarios import PARTS
 from ops.bench.servers import service
 
-OVERLOAD, AUDITS, CAPACITY = "overload", "audits", "capacity"
-MEASURED = [*(part.name for part in PARTS), OVERLOAD, AUDITS]
+OVERLOAD, AUDITS, PAYOUTS, CAPACITY = "overload", "audits", "payouts", "capacity"
+MEASURED = [*(part.name for part in PARTS), OVERLOAD, AUDITS, PAYOUTS]
 NAMES = [*MEASURED, CAPACITY]
 
 
@@ -37,6 +38,8 @@ def main() -> None:
     if OVERLOAD in arguments.only:
         with service() as place:
             print_overload(place.grpc, place.parent, arguments.seconds)
+    if PAYOUTS in arguments.only:
+        print_payrolls()
     if AUDITS in arguments.only:
         print_audits()
     parts = [part for part in PARTS if part.name in arguments.only]

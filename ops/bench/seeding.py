@@ -93,7 +93,7 @@ class Seeder:
         deciding.written()
 
     def _write(self, changes: Changes) -> None:
-        writing = Writing(self._partitions, POLICY.refusal_ttl_ms, self._now)
+        writing = Writing(self._partitions, POLICY.refusal_ttl_ms, POLICY.refusal_ttl_ms, self._now)
         writing.changes(changes)
         packed = [pack_command(command) for command in _commands(writing.finish())]
         self._connection.send_packed_command([b"".join(packed)])

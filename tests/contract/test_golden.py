@@ -7,7 +7,8 @@ import pytest
 
 from app.domain.commands import KINDS
 from app.domain.dead_letters import DeadLetter
-from app.storage import keys
+from app.services.tracking import Done, Status
+from app.storage import codec, keys
 from app.storage.auditing import Auditor
 from tests.support.carrying import PARTITIONS
 from tests.support.golden import carry_out, load, recordings, restore
@@ -45,6 +46,20 @@ def test_the_records_of_an_earlier_release_are_read(path: Path, real_store: Real
     letters = read(backend, *(("HGETALL", keys.dead_letters(each)) for each in range(PARTITIONS)))
     found = [msgspec.json.decode(raw, type=DeadLetter) for letter in letters for raw in letter[1::2]]
     assert {letter.error for letter in found} == {"undecodable command: unknown envelope version 999"}
+
+
+@pytest.mark.parametrize("path", [each for each in recordings() if "jobs" in each.stem], ids=str)
+def test_the_states_of_an_earlier_release_are_read(path: Path, real_store: RealStore) -> None:
+    """A payroll that an earlier release began is shown, and gone on with, by this one."""
+    recorded = load(path)
+    restore(real_store, recorded)
+    with a_worker(real_store):
+        list(carry_out(real_store, recorded.messages))
+    backend = real_store.backend()
+    (command,) = (name for name in recorded.records if ":commands:" in name)
+    line, done = read(backend, ("HGET", keys.batch_items(3, "b-1"), "7"), ("HGET", command, keys.DONE))
+    assert codec.item_status(line) is Status.APPLIED
+    assert msgspec.json.decode(done, type=Done).answer.ok
 
 
 def test_every_kind_of_command_is_on_record() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.http.api import create_app
-from app.services.submission import FrontEnd
+from app.services.front_end import FrontEnd
 from app.services.tokens import mint
 from tests.support.service import RunningService
 from tests.support.web import JSON, ask, code_of, opened, post, settings_of
@@ -43,6 +43,13 @@ MAKE_CHIPS: Row = {
     "both": (200, 200, 400),
 }
 OPENING: Row = MAKE_CHIPS | {"player": (200, 403, 400), "ops": (200, 403, 400)}
+TAKEN: Row = {
+    "nobody": NOBODY,
+    "player": (403, 403, 403),
+    "service": (202, 202, 202),
+    "ops": (403, 403, 403),
+    "both": (202, 202, 202),
+}
 SERVICES: Row = {
     "nobody": NOBODY,
     "player": (403, 403, 403),
@@ -74,6 +81,12 @@ ACCESS: dict[tuple[str, str], Row] = {
     ("GET", f"{ACCOUNT}/ledger"): READ,
     ("GET", f"{ACCOUNT}/reservations"): READ,
     ("GET", "/api/transactions/{transaction_id}"): SERVICES,
+    ("POST", "/api/commands"): TAKEN,
+    ("GET", "/api/commands/{command_id}"): SERVICES,
+    ("POST", "/api/batches"): TAKEN,
+    ("GET", "/api/batches/{batch_id}"): SERVICES,
+    ("GET", "/api/batches/{batch_id}/items"): SERVICES,
+    ("POST", "/api/batches/{batch_id}/cancel"): SERVICES,
     ("GET", "/api/ops/status"): OPS,
     ("POST", "/api/ops/pause"): OPS,
     ("POST", "/api/ops/resume"): OPS,
@@ -100,6 +113,8 @@ BODIES: dict[str, object] = {
     ACCOUNT: {},
     f"{ACCOUNT}/deposit": {"amount": 1, "source": "s"},
     f"{ACCOUNT}/withdraw": {"amount": 1},
+    "/api/commands": {"operation": "Payout", "accountId": "access", "amount": 1},
+    "/api/batches": {"account": "access", "amount": 1},
     # Of ops only what they would do: other tests share this service.
     "/api/ops/pause": DRY,
     "/api/ops/resume": DRY,
@@ -111,6 +126,7 @@ BODIES: dict[str, object] = {
     "/api/ops/dead-letters/replay": DRY | {"ids": ["007-i-1-0-0"]},
     "/api/ops/dead-letters/resolve": DRY | {"ids": ["007-i-1-0-0"]},
 }
+LINES = ("Content-Type", "application/x-ndjson")
 CODES = {400: "INVALID_ACCOUNT_ID", 401: "UNAUTHORIZED", 403: "FORBIDDEN"}
 
 
@@ -143,11 +159,29 @@ def transactions(service: RunningService, accounts: dict[str, str]) -> dict[str,
     return made | {"house": made["own"]}
 
 
+@pytest.fixture(scope="module")
+def jobs(service: RunningService) -> dict[str, str]:
+    """A command and a batch that somebody has submitted."""
+    taken = [
+        ask(
+            service,
+            path,
+            service.token,
+            "POST",
+            raw=json.dumps(BODIES[path]).encode(),
+            headers=[media, ("Idempotency-Key", "access")],
+        ).body
+        for path, media in (("/api/commands", JSON), ("/api/batches", LINES))
+    ]
+    return {"command_id": taken[0]["commandId"], "batch_id": taken[1]["batchId"]}
+
+
 @pytest.mark.parametrize(("route", "role", "whose"), list(product(ACCESS, ROLES, WHOSE)))
 def test_each_role_may_do_exactly_this(
     service: RunningService,
     accounts: dict[str, str],
     transactions: dict[str, str],
+    jobs: dict[str, str],
     route: tuple[str, str],
     role: str,
     whose: str,
@@ -161,6 +195,7 @@ def test_each_role_may_do_exactly_this(
         dead_letter_id="007-i-1-0-0",
         table_id="nobody-sits-here",
         hand_id="none",
+        **jobs,
     )
     adjustment = DRY | {"change": 1, "corrects": transactions[whose]}
     bodies = BODIES | {f"{OPS_ACCOUNT}/adjust": adjustment}
@@ -171,7 +206,7 @@ def test_each_role_may_do_exactly_this(
         ROLES[role](settings_of(service), accounts["own"]),
         method,
         raw=body[0] if body else None,
-        headers=[JSON, ("Idempotency-Key", uuid4().hex)] if body else [],
+        headers=[LINES if path == "/api/batches" else JSON, ("Idempotency-Key", uuid4().hex)] if body else [],
     )
     assert answer.status == ACCESS[route][role][WHOSE.index(whose)], answer
     if answer.status in CODES:

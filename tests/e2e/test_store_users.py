@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app.client import BalanceClient
+from app.rpc.gen import balance_pb2 as pb
+from app.rpc.gen import balance_pb2_grpc
 from app.storage import fitness, keys, library
+from app.storage.audits.summary import read_summary
 from app.storage.backends.valkey import ValkeyBackend
 from tests.crash.witness import PARTITIONS
 from tests.support.deployment import Processes
@@ -45,18 +50,34 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         service.worker(REDIS_URL=store.url_of("worker"))
         backend = ValkeyBackend(store.url)
         eventually(lambda: backend.call("FUNCTION", "LIST"), 10)  # it brings the functions: it comes first
-        service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"))
-        service.worker("workers.auditor", REDIS_URL=store.url_of("auditor"))
+        soon = {"LEDGER_VERIFICATION_INTERVAL_MS": "500", "FULL_VERIFICATION_PERIOD_MS": "1000"}
+        service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"), **soon)
+        auditing = {"EVENT_FEED_LENGTH": "10", "REDIS_URL": store.url_of("auditor")}
+        service.worker("workers.auditor", **soon, **auditing)
         service.front_end(REDIS_URL=store.url_of("frontend"))
         assert asyncio.run(load()) == []
+        submit_jobs(service.address)
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
-        eventually(lambda: backend.call("HGET", keys.AUDIT, "checked"), 20)
+        eventually(lambda: read_summary(backend, PARTITIONS).last_full, 30)
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
     with Redis.from_url(store.url) as admin:
         assert admin.acl_log() == []
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def submit_jobs(address: str) -> None:
+    """A command and a batch that nobody waits for, until both are done."""
+    with BalanceClient(address) as client, grpc.insecure_channel(address) as channel:
+        taken = client.submit_payout("anna", 1, idempotency_key="k")
+        eventually(lambda: client.get_command(taken.command_id).answer, 10)
+        stub = balance_pb2_grpc.BalanceServiceStub(channel)
+        item = pb.PayoutItem(line=1, account_id="anna", amount=1)
+        answer = stub.SubmitBatch(iter([pb.SubmitBatchRequest(items=[item])]), timeout=10)
+        assert answer.ok, answer
+        about = pb.GetBatchRequest(batch_id=answer.batch_id)
+        eventually(lambda: stub.GetBatch(about, timeout=10).batch.finished, 10)
 
 
 FOR_NOBODY = [
@@ -86,10 +107,12 @@ DENIED = {
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
     "auditor": [
-        ("HSET", keys.totals(1), "a", "1"),
-        ("RPUSH", keys.ledger(1, "anna", 0), "a"),
-        ("SET", keys.transaction(1, "id"), "a"),
+        ("RPUSH", keys.ledger(1, "anna", 0), "x"),
+        ("HSET", keys.totals(1), "entries", "1"),
+        ("SET", keys.transaction(1, "id"), "x"),
         ("XADD", QUEUE, "*", "m", "x"),
+        ("XDEL", QUEUE, "1-1"),
+        ("XDEL", keys.events(1), "1-1"),
     ],
 }
 

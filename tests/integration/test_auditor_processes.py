@@ -107,6 +107,31 @@ def test_ten_corruptions_are_found_in_their_time(
     assert_found(backend, planted)
 
 
+def test_auditors_that_were_away_catch_up(
+    real_store: RealStore, backend: ValkeyBackend, processes: Crew
+) -> None:
+    """
+    Given schedulers that go on for many slots while no auditor runs
+    Expect no heap of tasks, and all that was written meanwhile checked by the first auditor that comes.
+    """
+    books = Books(real_store.backend())
+    schedule(processes, interval_ms=100)
+    tasks = PARTITIONS + 2
+    eventually(lambda: backend.call("XLEN", keys.AUDIT_QUEUE) == tasks, within_seconds=30)
+    first = int(backend.call("HGET", keys.SCHEDULER, keys.slot_field("audit")))
+    for _ in range(3):
+        write_half(books, BYSTANDERS)
+    eventually(
+        lambda: int(backend.call("HGET", keys.SCHEDULER, keys.slot_field("audit"))) > first + 1_000,
+        within_seconds=30,
+    )
+    assert backend.call("XLEN", keys.AUDIT_QUEUE) == tasks
+    audit(processes, PASS_MS)
+    wait_for_passes(backend)
+    assert read_summary(backend, PARTITIONS).entries >= 9 * len(BYSTANDERS)
+    assert Auditing(backend).kept() == []
+
+
 def test_what_a_dead_auditor_has_left_is_done_by_another(
     real_store: RealStore, backend: ValkeyBackend, processes: Crew
 ) -> None:

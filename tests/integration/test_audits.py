@@ -14,6 +14,7 @@ from app.storage import keys
 from app.storage.audits.retention import Kept
 from app.storage.audits.state import Sizes
 from app.storage.audits.summary import read_summary
+from app.storage.backend import Reply
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.plan import Plan
 from tests.support.audits import (
@@ -112,7 +113,7 @@ def test_a_busy_store_gives_no_false_alarm(real_store: RealStore) -> None:
 
     def keep_auditing(auditing: Auditing) -> None:
         for _ in range(3):
-            auditing.audit()
+            auditing.slot()
             auditing.trim()
 
     playing = threading.Thread(target=keep_playing)
@@ -193,8 +194,8 @@ def test_freezing_overwrites_no_change(real_store: RealStore) -> None:
     victim = Victim(line.call, "victim")
     victim.put(2, b"f" * 64 + victim.element(2)[64:])
     balance, revision = map(int, line.call("HMGET", victim.account, "balance", "revision"))
-    line.before_commit = lambda: books.do(Deposit(account_id="victim", amount=7))
-    Auditing(line).audit(victim.partition)
+    line.before["commit", victim.account] = lambda: books.do(Deposit(account_id="victim", amount=7))
+    Auditing(line).audit()
     after = line.call("HMGET", victim.account, "balance", "revision", "status")
     assert after == [b"%d" % (balance + 7), b"%d" % (revision + 2), b"FROZEN"]
     line.close()
@@ -213,8 +214,8 @@ def test_who_is_freed_while_an_audit_runs_is_not_frozen_by_it(real_store: RealSt
     victim = Victim(line.call, "victim")
     changed_amount(victim)
     line.call("HSET", victim.account, "status", "FROZEN")
-    line.before_commit = lambda: free(line.call, "victim")
-    auditing.audit(victim.partition)
+    line.before["read", keys.findings(victim.partition)] = lambda: free(line.call, "victim")
+    auditing.slot(victim.partition)
     assert len(auditing.open()) == 1
     assert frozen(line.call, NAMES) == set()
     Auditing(line).audit()
@@ -252,7 +253,7 @@ def test_two_auditors_at_one_partition_leave_the_state_of_one(real_store: RealSt
     quick, slow = Auditing(real_store.backend(), hasty=True), Auditing(line, hasty=True)
     quick.audit()
     write_half(books, NAMES)
-    line.before_commit = quick.audit
+    line.before["commit", keys.audit(partition_of("victim", PARTITIONS))] = quick.audit
     slow.audit()
     assert read_summary(real_store.backend(), PARTITIONS).entries == 3 * len(NAMES)
     write_half(books, NAMES)
@@ -262,16 +263,23 @@ def test_two_auditors_at_one_partition_leave_the_state_of_one(real_store: RealSt
 
 
 class Slow(ValkeyBackend):
-    """A line to the store over which something happens before the next commit."""
+    """A line to the store over which something happens before the next read or commit of a key."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.before_commit: Callable[[], object] = lambda: None
+        self.before: dict[tuple[str, str], Callable[[], object]] = {}
+
+    def read(self, plan: Plan) -> tuple[int, list[Reply]]:
+        self._happen("read", plan)
+        return super().read(plan)
 
     def commit(self, plan: Plan) -> list[int]:
-        happens, self.before_commit = self.before_commit, lambda: None
-        happens()
+        self._happen("commit", plan)
         return super().commit(plan)
+
+    def _happen(self, call: str, plan: Plan) -> None:
+        for key in plan.keys:
+            self.before.pop((call, key), lambda: None)()
 
 
 def test_a_backlog_is_worked_off_in_chunks(real_store: RealStore) -> None:

@@ -66,3 +66,16 @@ def test_a_store_of_another_service_is_no_book(
     result = asked(real_store, monkeypatch)
     assert result.exit_code == 2
     assert "never used" in result.output
+
+
+def test_tables_that_give_what_they_do_not_have_are_named(
+    real_store: RealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By table, the largest first; nothing is wrong with the records."""
+    Books(real_store.backend()).play()
+    Auditing(real_store.backend()).audit()
+    result = asked(real_store, monkeypatch)
+    assert result.exit_code == 0
+    assert "Table t1 has given 50 chips that were never brought there." in result.output
+    book = json.loads(asked(real_store, monkeypatch, "--json").output)
+    assert (book["deficits"], book["summary"]["tableDeficits"]) == ({"t1": 50}, 50)

@@ -16,7 +16,9 @@ from app.storage import keys
 from app.storage.audits.book import FindingsBook
 from app.storage.audits.retention import Kept
 from app.storage.audits.state import AuditedStore, Rules, Sizes
+from app.storage.audits.summary import read_summary
 from app.storage.audits.tasks import StoreAudits
+from app.storage.plan import Plan
 from tests.support.books import PARTITIONS, Books
 
 DAY_MS = 86_400_000
@@ -43,18 +45,26 @@ class Auditing:
     ) -> None:
         self.store = store
         self.book = FindingsBook(store, PARTITIONS)
+        self._hasty = hasty
         hurry = count(0, 1_000)
         clock = (lambda: float(next(hurry))) if hasty else time.monotonic
         self._audits = StoreAudits(
             store, Rules(PARTITIONS, 1, HOUR_MS, sizes), kept or Kept(10, DAY_MS), clock
         )
 
-    def audit(self, *partitions: int) -> None:
-        """What one slot of the scheduler has done."""
+    def slot(self, *partitions: int) -> None:
+        """What one slot of the scheduler has done, for these partitions alone, or for all and the store."""
         for partition in partitions or range(PARTITIONS):
             self._audits.carry_out(AuditTask(work=Work.PARTITION, partition=partition))
         if not partitions:
             self._audits.carry_out(AuditTask(work=Work.STORE))
+
+    def audit(self) -> None:
+        """Slot after slot until everything was read from its beginning; one alone where that never ends."""
+        began = self.store.read(Plan())[0]
+        self.slot()
+        while not self._hasty and read_summary(self.store, PARTITIONS).last_full < began:
+            self.slot()
 
     def trim(self) -> None:
         """What a slot has done for retention."""

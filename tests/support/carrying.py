@@ -17,7 +17,7 @@ from app.services.changes import Changes
 from app.services.execution import Execution
 from app.services.loading import load
 from app.services.ports import CommitResult, Store, Wanted
-from app.services.queue import Lane
+from app.services.queue import Lane, Stream
 from app.services.work import Delivery, Unit
 from app.storage.backend import Backend
 from app.storage.store import BalanceStore
@@ -111,26 +111,29 @@ class Carrier:
     def deliver(self, *orders: Order, reply_to: str = "") -> Delivery:
         """Queue the commands, of one partition, as one message, and take it in hand."""
         (partition,) = {route(command, PARTITIONS) for command, _ in orders}
-        assert partition is not None
         message_id = f"message-{next(self._messages)}"
         envelopes = [
             seal(command, key=key, command_id=f"{message_id}-{index}", remaining_ms=0, reply_to=reply_to)
             for index, (command, key) in enumerate(orders)
         ]
+        assert partition is not None
         stream = (partition, Lane.INTERACTIVE)
         (entry_id,) = self.backend.append([(stream, encode_message(envelopes, message_id))])
-        (entry,) = (
-            entry
-            for entry in self.backend.take({stream: "0-0"}, 1_000, 0)[stream]
-            if entry.entry_id == entry_id
-        )
-        return open_message(
-            entry,
-            partition=partition,
-            partitions=PARTITIONS,
-            lane=Lane.INTERACTIVE,
-            epoch=self.epochs[partition],
-        )
+        (delivery,) = (each for each in self.waiting(stream) if each.entry_id == entry_id)
+        return delivery
+
+    def waiting(self, stream: Stream) -> list[Delivery]:
+        """What stands in the stream, taken in hand."""
+        partition, lane = stream
+        entries = self.backend.take({stream: "0-0"}, 1_000, 0).get(stream, [])
+        where = {"partition": partition, "partitions": PARTITIONS, "epoch": self.epochs[partition]}
+        return [open_message(entry, lane=lane, **where) for entry in entries]
+
+    def work_off(self, *streams: Stream) -> list[Answer]:
+        """Carry out what stands in the streams; the answers."""
+        unit = Unit([delivery for stream in streams for delivery in self.waiting(stream)])
+        assert self._execution.run(unit) == frozenset()
+        return [answer for delivery in unit.deliveries for answer in delivery.answers]
 
     def carry_out(self, *orders: Order) -> list[Answer]:
         """Queue and carry out the commands, of one partition, in one unit; their answers."""

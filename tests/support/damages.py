@@ -295,6 +295,27 @@ def transaction_ahead(call: Call) -> Expected:
 
 
 @planted
+def answer_edited(call: Call) -> Expected:
+    """Who commits the hold again would be told of a balance that never was."""
+    home_of = home("alice")
+    bought_in = transaction_of(call, "alice", TransactionType.BUY_IN)
+    (name,) = [
+        each
+        for each in (name.decode() for name in call("KEYS", f"{keys.reservation(home_of, '')}*"))
+        if bought_in.encode() in call("GET", each)
+    ]
+    record = msgspec.json.decode(call("GET", name))
+    call("SET", name, msgspec.json.encode({**record, "newBalance": record["newBalance"] + 1}))
+    return [(What.ANSWER_DIFFERS, f"{name} {bought_in}", None)]
+
+
+def transaction_of(call: Call, account_id: str, kind: TransactionType) -> str:
+    """The id of the account's first transaction of that type."""
+    entries = (entry(call, account_id, place) for place in range(call("LLEN", ledger(account_id))))
+    return next(str(each["transactionId"]) for each in entries if each["type"] == kind)
+
+
+@planted
 def total_garbled(call: Call) -> Expected:
     totals = keys.totals(home("alice"))
     call("HSET", totals, "entries", "many")

@@ -24,7 +24,9 @@ from app.domain.commands import (
     ExpireReservation,
     FreezeAccount,
     LeaveTable,
+    Part,
     Payout,
+    PayTogether,
     RecordContribution,
     Release,
     Reserve,
@@ -37,6 +39,7 @@ from app.domain.identifiers import derive_id
 from app.domain.outcomes import Answer
 from app.queueing.envelope import seal
 from app.services.queue import Lane
+from app.services.tracking import OWN, Track
 from app.storage import keys
 from tests.support.carrying import PARTITIONS, Order, id_in
 from tests.support.front_ends import LONG_MS, front_end
@@ -223,12 +226,25 @@ def _from_a_job(store: RealStore) -> Iterator[Sent]:
     text = message.encode().decode()
     store.backend().append([((3, Lane.BULK), text)])
     yield _sent(3, Lane.BULK, text, JOB)
-    eventually(lambda: len(told(store, JOB)) == 3)
+    line, own = Track(batch_id="b-1", line=7), derive_id(3, "Payout", CARL, "p3")
+    for track, command_id in ((line, "b-1#7"), (OWN, own)):
+        tracked = [_sealed(Payout(account_id=CARL, amount=9), f"p3{track.line or ''}", command_id, track)]
+        message = actor.message_with_options(args=(tracked,), lane="bulk")
+        actor.broker.enqueue(message)
+        yield _sent(3, Lane.BULK, message.encode().decode(), JOB)
+    part = Part(line=8, key="b-2#8", account_id=CARL, amount=4, reason="all or none")
+    together = PayTogether(batch_id="b-2", parts=(part,))
+    message = actor.message_with_options(
+        args=([_sealed(together, "", "b-2", Track(batch_id="b-2"))],), lane="bulk"
+    )
+    actor.broker.enqueue(message)
+    yield _sent(3, Lane.BULK, message.encode().decode(), JOB)
+    eventually(lambda: len(told(store, JOB)) == 6)
     actor.broker.close()
 
 
-def _sealed(command: Command, key: str, command_id: str) -> dict[str, Any]:
-    envelope = seal(command, key=key, command_id=command_id, remaining_ms=0, reply_to=JOB)
+def _sealed(command: Command, key: str, command_id: str, track: Track | None = None) -> dict[str, Any]:
+    envelope = seal(command, key=key, command_id=command_id, remaining_ms=0, reply_to=JOB, track=track)
     found: dict[str, Any] = msgspec.json.decode(envelope)
     return found
 

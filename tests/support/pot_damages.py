@@ -1,5 +1,7 @@
 """Damages to the pots of `Books.play_hands`, each planted by hand, with the findings an audit must report."""
 
+import msgspec
+
 from app.domain.identifiers import house_of
 from app.services.verification import What
 from app.storage import keys
@@ -236,3 +238,18 @@ def payment_of_another(call: Call) -> Expected:
     record = call("HGET", pot("paid"), "record")
     call("HSET", pot("paid"), "record", record.replace(hers.encode(), other.encode()))
     return [(What.POT_DIFFERS, f"{pot('paid')} {other}", None)]
+
+
+@planted
+def answer_of_a_settlement_edited(call: Call) -> Expected:
+    """Who asks for the settlement again would be told of another payment."""
+    (name,) = [
+        each.decode()
+        for each in call("KEYS", f"{keys.ANSWERS}*")
+        if b'"newBalance"' in call("GET", each) and b'"transactionId":"0' in call("GET", each)
+    ]
+    record = msgspec.json.decode(call("GET", name))
+    first = record["answer"]["results"][0]
+    first["amount"] += 1
+    call("SET", name, msgspec.json.encode(record))
+    return [(What.ANSWER_DIFFERS, f"{name} {first['transactionId']}", None)]

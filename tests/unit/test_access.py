@@ -20,6 +20,7 @@ ALLOWED = {
     Action.WITHDRAW: {"player": OWN, "service": PLAYERS, "ops": {"own", "house"}},
     Action.MAKE_CHIPS: {"player": NONE, "service": PLAYERS, "ops": NONE},
     Action.READ_ANY: {"player": NONE, "service": PLAYERS, "ops": NONE},
+    Action.SUBMIT: {"player": NONE, "service": PLAYERS, "ops": NONE},
     Action.CALL_SERVICE: {"player": NONE, "service": PLAYERS, "ops": NONE},
     Action.OPERATE: {"player": NONE, "service": NONE, "ops": PLAYERS},
 }

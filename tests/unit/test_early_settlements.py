@@ -9,7 +9,8 @@ from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.servicer import BalanceServicer
-from app.services.submission import DEFAULT_TIMEOUT_MS, FrontEnd
+from app.services.front_end import FrontEnd
+from app.services.submission import DEFAULT_TIMEOUT_MS
 
 REQUEST = pb.SettlePotRequest(
     table_id="t",
@@ -40,6 +41,9 @@ class Answers:
         self.asked.append((command, key))
         return next(self._answers)
 
+    def admit(self) -> None:
+        """There is always room."""
+
 
 class Patient:
     """A caller without a deadline."""
@@ -51,7 +55,16 @@ class Patient:
 def settle(bus: Answers) -> pb.SettlePotResponse:
     nothing: Any = None
     servicer = BalanceServicer(
-        FrontEnd(bus=bus, queries=nothing, history=nothing, lookups=nothing, ops=nothing, close=nothing)
+        FrontEnd(
+            bus=bus,
+            queries=nothing,
+            history=nothing,
+            lookups=nothing,
+            ops=nothing,
+            submissions=nothing,
+            payouts=nothing,
+            close=nothing,
+        )
     )
     return asyncio.run(servicer.SettlePot(REQUEST, cast(Any, Patient())))
 

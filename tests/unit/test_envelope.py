@@ -17,6 +17,8 @@ from app.domain.commands import (
     Commit,
     Deposit,
     EnsureAccount,
+    Part,
+    PayTogether,
     TableCommand,
     Winner,
 )
@@ -40,6 +42,9 @@ keys = st.text(min_size=1, max_size=255).filter(str.isprintable)
 reservation_ids = st.builds(derive_id, st.integers(0, PARTITIONS - 1), st.just("Reserve"), ids, keys)
 seat_ids = st.integers(0, MAX_SEAT_ID)
 winners = st.builds(Winner, seat_id=seat_ids, account_id=ids, amount=amounts)
+parts = st.builds(
+    Part, line=st.integers(1, 10**6), key=keys, account_id=ids, amount=amounts, reason=printable
+)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "account_id": ids,
     "table_id": ids,
@@ -58,7 +63,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "folded_seat_ids": st.lists(seat_ids, unique=True, max_size=9).map(tuple),
     "source": printable,
     "reason": printable,
+    "batch_id": ids,
+    "parts": parts.map(lambda part: (part,)),
 }
+
+
+def part_to(account_id: str) -> Part:
+    return Part(line=1, key="k", account_id=account_id, amount=1)
 
 
 def commands_of(kind: type[Command]) -> st.SearchStrategy[Command]:
@@ -295,6 +306,8 @@ def test_members_of_a_later_release_are_passed_over() -> None:
         (Commit(reservation_id=derive_id(3, "Reserve", ANNA, "k")), 3),
         (Commit(reservation_id=derive_id(4, "Reserve", ANNA, "k")), None),
         (Commit(reservation_id="3-abc"), None),
+        (PayTogether(batch_id="b", parts=(part_to(ANNA),)), HOME),
+        (PayTogether(batch_id="b", parts=(part_to(ANNA), part_to("bert"))), None),
         (Commit(reservation_id=""), None),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.domain.validation import Malformed
-from app.http.strict_json import parse_object
+from app.services.strict_json import parse_object
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,36 @@ class BalanceServiceStub:
                 request_serializer=balance__pb2.GetTableRequest.SerializeToString,
                 response_deserializer=balance__pb2.GetTableResponse.FromString,
                 _registered_method=True)
+        self.SubmitCommand = channel.unary_unary(
+                '/balance.BalanceService/SubmitCommand',
+                request_serializer=balance__pb2.SubmitCommandRequest.SerializeToString,
+                response_deserializer=balance__pb2.SubmitCommandResponse.FromString,
+                _registered_method=True)
+        self.GetCommand = channel.unary_unary(
+                '/balance.BalanceService/GetCommand',
+                request_serializer=balance__pb2.GetCommandRequest.SerializeToString,
+                response_deserializer=balance__pb2.GetCommandResponse.FromString,
+                _registered_method=True)
+        self.SubmitBatch = channel.stream_unary(
+                '/balance.BalanceService/SubmitBatch',
+                request_serializer=balance__pb2.SubmitBatchRequest.SerializeToString,
+                response_deserializer=balance__pb2.SubmitBatchResponse.FromString,
+                _registered_method=True)
+        self.GetBatch = channel.unary_unary(
+                '/balance.BalanceService/GetBatch',
+                request_serializer=balance__pb2.GetBatchRequest.SerializeToString,
+                response_deserializer=balance__pb2.GetBatchResponse.FromString,
+                _registered_method=True)
+        self.ListBatchItems = channel.unary_unary(
+                '/balance.BalanceService/ListBatchItems',
+                request_serializer=balance__pb2.ListBatchItemsRequest.SerializeToString,
+                response_deserializer=balance__pb2.ListBatchItemsResponse.FromString,
+                _registered_method=True)
+        self.CancelBatch = channel.unary_unary(
+                '/balance.BalanceService/CancelBatch',
+                request_serializer=balance__pb2.CancelBatchRequest.SerializeToString,
+                response_deserializer=balance__pb2.CancelBatchResponse.FromString,
+                _registered_method=True)
         self.GetReservation = channel.unary_unary(
                 '/balance.BalanceService/GetReservation',
                 request_serializer=balance__pb2.GetReservationRequest.SerializeToString,
@@ -209,6 +239,50 @@ class BalanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitCommand(self, request, context):
+        """Has one command carried out that nobody waits for: once this is answered, it certainly will be. The id is made
+        of operation, account or table, and key, so the same submission again answers the same id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCommand(self, request, context):
+        """Where a submitted command is: queued, done (with what its own method would have answered) or parked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitBatch(self, request_iterator, context):
+        """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
+        one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBatch(self, request, context):
+        """How far a batch is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBatchItems(self, request, context):
+        """What became of each line of a batch, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBatch(self, request, context):
+        """Lets nothing more of a batch be queued. What is queued already is paid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReservation(self, request, context):
         """A reservation, 30 days beyond its end too.
         """
@@ -290,6 +364,36 @@ def add_BalanceServiceServicer_to_server(servicer, server):
                     servicer.GetTable,
                     request_deserializer=balance__pb2.GetTableRequest.FromString,
                     response_serializer=balance__pb2.GetTableResponse.SerializeToString,
+            ),
+            'SubmitCommand': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitCommand,
+                    request_deserializer=balance__pb2.SubmitCommandRequest.FromString,
+                    response_serializer=balance__pb2.SubmitCommandResponse.SerializeToString,
+            ),
+            'GetCommand': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCommand,
+                    request_deserializer=balance__pb2.GetCommandRequest.FromString,
+                    response_serializer=balance__pb2.GetCommandResponse.SerializeToString,
+            ),
+            'SubmitBatch': grpc.stream_unary_rpc_method_handler(
+                    servicer.SubmitBatch,
+                    request_deserializer=balance__pb2.SubmitBatchRequest.FromString,
+                    response_serializer=balance__pb2.SubmitBatchResponse.SerializeToString,
+            ),
+            'GetBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBatch,
+                    request_deserializer=balance__pb2.GetBatchRequest.FromString,
+                    response_serializer=balance__pb2.GetBatchResponse.SerializeToString,
+            ),
+            'ListBatchItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatchItems,
+                    request_deserializer=balance__pb2.ListBatchItemsRequest.FromString,
+                    response_serializer=balance__pb2.ListBatchItemsResponse.SerializeToString,
+            ),
+            'CancelBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBatch,
+                    request_deserializer=balance__pb2.CancelBatchRequest.FromString,
+                    response_serializer=balance__pb2.CancelBatchResponse.SerializeToString,
             ),
             'GetReservation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReservation,
@@ -654,6 +758,168 @@ class BalanceService:
             '/balance.BalanceService/GetTable',
             balance__pb2.GetTableRequest.SerializeToString,
             balance__pb2.GetTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitCommand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/SubmitCommand',
+            balance__pb2.SubmitCommandRequest.SerializeToString,
+            balance__pb2.SubmitCommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCommand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/GetCommand',
+            balance__pb2.GetCommandRequest.SerializeToString,
+            balance__pb2.GetCommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitBatch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/balance.BalanceService/SubmitBatch',
+            balance__pb2.SubmitBatchRequest.SerializeToString,
+            balance__pb2.SubmitBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/GetBatch',
+            balance__pb2.GetBatchRequest.SerializeToString,
+            balance__pb2.GetBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatchItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/ListBatchItems',
+            balance__pb2.ListBatchItemsRequest.SerializeToString,
+            balance__pb2.ListBatchItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/balance.BalanceService/CancelBatch',
+            balance__pb2.CancelBatchRequest.SerializeToString,
+            balance__pb2.CancelBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,22 @@ class BalanceServiceStub:
     """The pot of a hand with everything that was put into it and paid out of it."""
     GetTable: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetTableRequest, _balance_pb2.GetTableResponse]
     """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+    SubmitCommand: _grpc.UnaryUnaryMultiCallable[_balance_pb2.SubmitCommandRequest, _balance_pb2.SubmitCommandResponse]
+    """Has one command carried out that nobody waits for: once this is answered, it certainly will be. The id is made
+    of operation, account or table, and key, so the same submission again answers the same id.
+    """
+    GetCommand: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetCommandRequest, _balance_pb2.GetCommandResponse]
+    """Where a submitted command is: queued, done (with what its own method would have answered) or parked."""
+    SubmitBatch: _grpc.StreamUnaryMultiCallable[_balance_pb2.SubmitBatchRequest, _balance_pb2.SubmitBatchResponse]
+    """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
+    one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+    """
+    GetBatch: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetBatchRequest, _balance_pb2.GetBatchResponse]
+    """How far a batch is."""
+    ListBatchItems: _grpc.UnaryUnaryMultiCallable[_balance_pb2.ListBatchItemsRequest, _balance_pb2.ListBatchItemsResponse]
+    """What became of each line of a batch, page by page."""
+    CancelBatch: _grpc.UnaryUnaryMultiCallable[_balance_pb2.CancelBatchRequest, _balance_pb2.CancelBatchResponse]
+    """Lets nothing more of a batch be queued. What is queued already is paid."""
     GetReservation: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetReservationRequest, _balance_pb2.GetReservationResponse]
     """A reservation, 30 days beyond its end too."""
     ListReservations: _grpc.UnaryUnaryMultiCallable[_balance_pb2.ListReservationsRequest, _balance_pb2.ListReservationsResponse]
@@ -114,6 +130,22 @@ class BalanceServiceAsyncStub(BalanceServiceStub):
     """The pot of a hand with everything that was put into it and paid out of it."""
     GetTable: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetTableRequest, _balance_pb2.GetTableResponse]  # type: ignore[assignment]
     """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+    SubmitCommand: _aio.UnaryUnaryMultiCallable[_balance_pb2.SubmitCommandRequest, _balance_pb2.SubmitCommandResponse]  # type: ignore[assignment]
+    """Has one command carried out that nobody waits for: once this is answered, it certainly will be. The id is made
+    of operation, account or table, and key, so the same submission again answers the same id.
+    """
+    GetCommand: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetCommandRequest, _balance_pb2.GetCommandResponse]  # type: ignore[assignment]
+    """Where a submitted command is: queued, done (with what its own method would have answered) or parked."""
+    SubmitBatch: _aio.StreamUnaryMultiCallable[_balance_pb2.SubmitBatchRequest, _balance_pb2.SubmitBatchResponse]  # type: ignore[assignment]
+    """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
+    one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+    """
+    GetBatch: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetBatchRequest, _balance_pb2.GetBatchResponse]  # type: ignore[assignment]
+    """How far a batch is."""
+    ListBatchItems: _aio.UnaryUnaryMultiCallable[_balance_pb2.ListBatchItemsRequest, _balance_pb2.ListBatchItemsResponse]  # type: ignore[assignment]
+    """What became of each line of a batch, page by page."""
+    CancelBatch: _aio.UnaryUnaryMultiCallable[_balance_pb2.CancelBatchRequest, _balance_pb2.CancelBatchResponse]  # type: ignore[assignment]
+    """Lets nothing more of a batch be queued. What is queued already is paid."""
     GetReservation: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetReservationRequest, _balance_pb2.GetReservationResponse]  # type: ignore[assignment]
     """A reservation, 30 days beyond its end too."""
     ListReservations: _aio.UnaryUnaryMultiCallable[_balance_pb2.ListReservationsRequest, _balance_pb2.ListReservationsResponse]  # type: ignore[assignment]
@@ -229,6 +261,58 @@ class BalanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_balance_pb2.GetTableResponse, _abc.Awaitable[_balance_pb2.GetTableResponse]]:
         """The chips on a table: in play, and in open pots. An unknown table answers with none."""
+
+    @_abc_1.abstractmethod
+    def SubmitCommand(
+        self,
+        request: _balance_pb2.SubmitCommandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.SubmitCommandResponse, _abc.Awaitable[_balance_pb2.SubmitCommandResponse]]:
+        """Has one command carried out that nobody waits for: once this is answered, it certainly will be. The id is made
+        of operation, account or table, and key, so the same submission again answers the same id.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCommand(
+        self,
+        request: _balance_pb2.GetCommandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.GetCommandResponse, _abc.Awaitable[_balance_pb2.GetCommandResponse]]:
+        """Where a submitted command is: queued, done (with what its own method would have answered) or parked."""
+
+    @_abc_1.abstractmethod
+    def SubmitBatch(
+        self,
+        request_iterator: _MaybeAsyncIterator[_balance_pb2.SubmitBatchRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.SubmitBatchResponse, _abc.Awaitable[_balance_pb2.SubmitBatchResponse]]:
+        """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
+        one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBatch(
+        self,
+        request: _balance_pb2.GetBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.GetBatchResponse, _abc.Awaitable[_balance_pb2.GetBatchResponse]]:
+        """How far a batch is."""
+
+    @_abc_1.abstractmethod
+    def ListBatchItems(
+        self,
+        request: _balance_pb2.ListBatchItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.ListBatchItemsResponse, _abc.Awaitable[_balance_pb2.ListBatchItemsResponse]]:
+        """What became of each line of a batch, page by page."""
+
+    @_abc_1.abstractmethod
+    def CancelBatch(
+        self,
+        request: _balance_pb2.CancelBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_balance_pb2.CancelBatchResponse, _abc.Awaitable[_balance_pb2.CancelBatchResponse]]:
+        """Lets nothing more of a batch be queued. What is queued already is paid."""
 
     @_abc_1.abstractmethod
     def GetReservation(

@@ -28,6 +28,7 @@ from app.services.verification import (
     sum_of,
 )
 from app.storage import codec, keys
+from app.storage.answers import Answers
 from app.storage.audits.moments import Event, Moment, look
 from app.storage.audits.state import AuditedStore, PartitionState, Sizes
 from app.storage.pictures import whole
@@ -45,14 +46,14 @@ class Checked(NamedTuple):
     """What a check of changes tells beside its findings.
 
     `whole`: everything that was new is checked. `frozen` were so when they were looked at. `starts` are those
-    of the active pots, by name (ms), `deficits` the chips that tables have given without having them.
+    of the active pots, by name (ms), `deficits` the chips that each table has given without having them.
     """
 
     now: int
     whole: bool
     frozen: frozenset[str]
     starts: dict[str, int]
-    deficits: int
+    deficits: dict[str, int]
 
 
 class Changes:
@@ -94,7 +95,7 @@ class Changes:
             whole=moment.whole,
             frozen=frozenset(each.account_id for each in accounts if each.frozen),
             starts={pot: moment.picture.starts.get(pot, moment.now) for pot in moment.picture.pots},
-            deficits=-sum(chips for chips in moment.picture.seats if chips < 0),
+            deficits=moment.picture.deficits,
         )
 
     def _look(self, state: PartitionState) -> Moment:
@@ -140,6 +141,7 @@ class Changes:
         events = [each for each in moment.events if each.is_of_hold]
         names = [keys.reservation(partition, each.subject) for each in events]
         self._references.check_reservations_named(names)
+        Answers(self._store, self._findings).check_named(names)
         ended = [(each.account_id, each.subject) for each in moment.events if each.is_of_pot]
         self._pots.check_named([keys.pot(partition, table_id, hand_id) for table_id, hand_id in ended])
         flawed = self._references.check_beside(partition, picture)

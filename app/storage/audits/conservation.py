@@ -50,7 +50,7 @@ class Conservation:
         drift = self._drift()
         if drift:
             for partition in range(self._rules.partitions):  # a total that is wrong explains it
-                PartitionAudit(self._store, partition, self._rules, self._clock).run()
+                PartitionAudit(self._store, partition, self._rules, self._clock).check()
             drift = self._drift()
         supply = supply_of(self._sums(), self._deficits())
         findings.add(check_supply(msgspec.structs.replace(supply, difference=drift)))

@@ -51,6 +51,11 @@ class PartitionAudit:
         if state.full.complete:
             self._check_changes(state)
 
+    def check(self) -> None:
+        """Check what is new, and nothing else."""
+        _, state, self._last_full = self._keeper.load()
+        self._check_changes(state)
+
     def _check_changes(self, state: PartitionState) -> bool:
         """Check all that is new; False when there is no time left, or no need."""
         while True:

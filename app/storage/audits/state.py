@@ -17,6 +17,8 @@ from app.storage.plan import Plan
 
 READER = "auditor"
 """The name under which audits read the event feed."""
+MOST_DEFICITS = 20
+"""Tables of a partition that are told by name, those with the largest deficits."""
 LAST = "~"
 """Comes behind every account id."""
 
@@ -161,7 +163,7 @@ class Numbers(NamedTuple):
     findings: int = 0
     chain_breaks: int = 0
     stuck_pots: int | None = None
-    table_deficits: int | None = None
+    table_deficits: dict[str, int] | None = None
 
 
 class StateKeeper:
@@ -193,10 +195,13 @@ class StateKeeper:
             ("findings", numbers.findings),
             ("chainBreaks", numbers.chain_breaks),
             ("stuckPots", numbers.stuck_pots),
-            ("tableDeficits", numbers.table_deficits),
         ):
             if value is not None:
                 plan.write("HSET", key, name, value)
+        if (deficits := numbers.table_deficits) is not None:
+            most = dict(sorted(deficits.items(), key=lambda each: -each[1])[:MOST_DEFICITS])
+            plan.write("HSET", key, "tableDeficits", sum(deficits.values()))
+            plan.write("HSET", key, "deficits", msgspec.json.encode(most).decode())
         plan.write("HINCRBY", key, "entries", str(numbers.entries))
         plan.write("HSET", keys.readers(self._partition), READER, f"{state.cursor or '0-0'} {now}")
         plan.write("HINCRBY", keys.META, "commits", 1)

@@ -74,3 +74,12 @@ def read_summary(records: Reads, partitions: int) -> AuditSummary:
 
 def _numbers(names: tuple[str, ...], values: list[bytes | None]) -> dict[str, int]:
     return {name: int(value or 0) for name, value in zip(names, values, strict=True)}
+
+
+def read_deficits(records: Reads, partitions: int) -> dict[str, int]:
+    """The chips that tables have given without having had them, by table, the largest of each partition."""
+    plan = Plan()
+    for partition in range(partitions):
+        plan.read("HGET", keys.audit(partition), "deficits")
+    found = [msgspec.json.decode(raw, type=dict[str, int]) for raw in records.read(plan)[1] if raw]
+    return {table_id: chips for each in found for table_id, chips in each.items()}

@@ -10,6 +10,7 @@ import msgspec
 from app.domain.ledger import VERSION_FIELD
 from app.services.verification import Chain, Findings
 from app.storage import codec, keys
+from app.storage.answers import Answers
 from app.storage.audits.state import AuditedStore
 from app.storage.pictures import picture_of
 from app.storage.plan import Plan
@@ -41,7 +42,10 @@ class Sweeping:
         sweep.seen += len(names)
         sweep.complete = sweep.cursor == "0"
         references = References(self._store, self._findings)
-        references.check_reservations_named([each for each in names if each.startswith(keys.RESERVATIONS)])
+        reservations = [each for each in names if each.startswith(keys.RESERVATIONS)]
+        references.check_reservations_named(reservations)
+        answers = [each for each in names if each.startswith(keys.ANSWERS)]
+        Answers(self._store, self._findings).check_named(reservations + answers)
         self._check_pots([each for each in names if each.startswith(keys.POTS)])
         self._check_transactions([each for each in names if each.startswith(keys.TRANSACTIONS)])
 

@@ -9,9 +9,9 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
-from app.services.faults import StoreUnavailable, StoreUnfit, Unavailable
+from app.services.faults import Overloaded, StoreUnavailable, StoreUnfit, Unavailable
 from app.services.queue import Entry, Stream
 from app.storage import keys, library
 from app.storage.backend import Reply
@@ -55,15 +55,21 @@ def _from_a_replica(replies: list[Reply]) -> bool:
 
 
 class AsyncConnection:
-    """One connection; calls take turns. An exchange that fails, or takes too long, closes it."""
+    """One connection; calls take turns. An exchange that fails, or takes too long, closes it.
 
-    def __init__(self, url: str, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS) -> None:
+    What it commits is on the disks of `wait_replicas` replicas before it says so.
+    """
+
+    def __init__(
+        self, url: str, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS, *, wait_replicas: int = 0
+    ) -> None:
         self._primary = Primary(url, connection_options())
         options = connection_options() | {"retry": Retry(NoBackoff(), 0), "socket_timeout": timeout_seconds}
         pool = ConnectionPool.from_url(self._primary.url, **options)
         self._connection: AbstractConnection = pool.make_connection()
         self._turn = asyncio.Lock()
         self._suspect = False
+        self._wait_replicas = wait_replicas
         self.number = 0
         """Grows with each connecting: what was told under one number came from one server."""
 
@@ -125,6 +131,38 @@ class AsyncConnection:
             return await self.read(plan)
         except StoreUnavailable as away:
             raise Unavailable(str(away)) from away
+
+    async def commit(self, plan: Plan) -> list[int]:
+        """Apply the plan's writes, all or nothing; the indexes of the checks that failed, [] when applied.
+
+        Raises Unavailable or Overloaded when nothing was written, StoreUnavailable when that is not known.
+        """
+        checks, writes = _pack(plan.checks), _pack(plan.writes)
+        call = ("FCALL", library.COMMIT, len(plan.keys), *plan.keys, checks, writes)
+        reply = (await self.exchange([call]))[0]
+        if isinstance(reply, OutOfMemoryError):
+            raise Overloaded(str(reply))
+        if isinstance(reply, ResponseError):
+            raise Unavailable(str(reply))
+        if isinstance(reply, list):
+            return reply
+        if self._wait_replicas:
+            try:
+                await self.wait_for_replicas(self._wait_replicas, self.number)
+            except Unavailable as lost:
+                raise StoreUnavailable(str(lost)) from lost
+        return []
+
+    async def confirm(self) -> None:
+        """Return when all that was read here is on the replicas' disks, where there have to be some.
+
+        The server waits for the last write of a connection, so one is made: it stands behind what was read.
+        Raises Unavailable, or StoreUnavailable when it is not known.
+        """
+        if self._wait_replicas:
+            plan = Plan()
+            plan.write("HINCRBY", keys.META, "commits", 1)
+            await self.commit(plan)
 
     async def wait_for_replicas(self, replicas: int, number: int) -> None:
         """Return when the last write of the connection of that number is on the disks of so many replicas.

@@ -30,6 +30,10 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
   balance:dead:{NNN}                     hash    parked commands, until a replay or ops close them
   balance:dead:closed:{NNN}|ID           string  a dead letter that was closed; kept 90 days
+  balance:commands:{NNN}|ID              hash    a command nobody waits for: intent, then done (expires) or parked
+  balance:batches:{NNN}|ID               hash    settled lines of a batch: number to `a` applied, `r` replayed,
+                                                 `f`, `p` and why: refused, parked
+  balance:batches:manifests:{NNN}|ID     hash    a batch: content (hash), items, total, sent|NNN, cancelledAt, ...
   balance:results:FRONT_END              stream  answers on their way to one front end
   balance:partition:{NNN}                hash    owner, epoch, until, clean, last_time, trying|LANE
   balance:workers                        zset    worker ids by the time until which they are alive (ms)
@@ -39,7 +43,8 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
                                                  checked, lastFull, driftChips, oldestMessage, deadLetters,
                                                  chipsAtStake, findings (open ones)
   balance:audit:{NNN}                    hash    the same of one partition: revision, state, checked, lastFull,
-                                                 entries, findings, chainBreaks, stuckPots, tableDeficits
+                                                 entries, findings, chainBreaks, stuckPots, tableDeficits,
+                                                 deficits (the largest, by table)
   balance:audit:findings[:{NNN}]         hash    findings by the place; marked when they are gone, never deleted
   balance:audit:queue                    stream  tasks for the auditors (consumer group `auditors`)
   balance:ops                            hash    head, seq of the ops log; paused: why, while callers are refused

@@ -10,6 +10,8 @@ from app.client import (
     AsyncBalanceClient,
     Balance,
     BalanceClient,
+    Command,
+    CommandAnswer,
     Contribution,
     Payout,
     PayoutTo,
@@ -24,10 +26,12 @@ from app.client import (
     SeatContribution,
     Settlement,
     SidePot,
+    Submitted,
     Table,
     Transaction,
     Winner,
     calls,
+    jobs,
 )
 from app.client.calls import Call
 from app.client.gen import balance_pb2 as pb
@@ -208,7 +212,52 @@ TABLE: list[tuple[Call[Any], Any, Any, Any]] = [
         pb.ListReservationsResponse(reservations=[RESERVATION]),
         (RESERVATION_RECORD,),
     ),
+    (
+        jobs.submit(calls.deposit("a", 5, idempotency_key="k")),
+        pb.SubmitCommandRequest(deposit=pb.DepositRequest(account_id="a", amount=5, idempotency_key="k")),
+        pb.SubmitCommandResponse(ok=True, command_id="c", status="done", replayed=True),
+        Submitted("c", "done", replayed=True),
+    ),
+    (
+        jobs.submit_payout("a", 5, payout_type="BONUS", reason="r", idempotency_key="k"),
+        pb.SubmitCommandRequest(
+            payout=pb.PayoutRequest(account_id="a", amount=5, type="BONUS", reason="r", idempotency_key="k")
+        ),
+        pb.SubmitCommandResponse(ok=True, command_id="c", status="queued"),
+        Submitted("c", "queued", replayed=False),
+    ),
+    (
+        jobs.get_command("c"),
+        pb.GetCommandRequest(command_id="c"),
+        pb.GetCommandResponse(
+            ok=True,
+            command=pb.SubmittedCommand(
+                command_id="c",
+                status="done",
+                operation="Payout",
+                aggregate_id="a",
+                submitted_at="then",
+                done_at="now",
+                answer=pb.CommandAnswer(ok=True, transaction_id="t", amount=5, new_balance=6),
+            ),
+        ),
+        Command(
+            *("c", "done", "Payout", "a", "then", "now", ""),
+            answer=CommandAnswer(
+                ok=True,
+                error="",
+                replayed=False,
+                transaction_id="t",
+                reservation_id="",
+                amount=5,
+                new_balance=6,
+                available_balance=0,
+            ),
+        ),
+    ),
 ]
+# A batch is a file: it is submitted by `balance payouts`, or over HTTP.
+OF_FILES = {"SubmitBatch", "GetBatch", "ListBatchItems", "CancelBatch"}
 
 
 @pytest.mark.parametrize(
@@ -224,17 +273,18 @@ def test_a_call_makes_its_request_and_reads_its_answer(
 
 def test_every_method_of_the_contract_is_there() -> None:
     """A method that is added to the proto file is added to both clients."""
-    assert {row[0].method for row in TABLE} == set(
-        pb.DESCRIPTOR.services_by_name["BalanceService"].methods_by_name
-    )
+    methods = set(pb.DESCRIPTOR.services_by_name["BalanceService"].methods_by_name)
+    assert {row[0].method for row in TABLE} == methods - OF_FILES
 
 
 @pytest.mark.parametrize("client", [BalanceClient, AsyncBalanceClient])
 def test_both_clients_have_each_call_with_its_parameters(client: type) -> None:
     """`help()` and editors see the call's own signature, and the answer instead of the call."""
-    functions = inspect.getmembers(calls, inspect.isfunction)
     built = {
-        name: build for name, build in functions if build.__module__ == calls.__name__ and name[0] != "_"
+        name: build
+        for module in (calls, jobs)
+        for name, build in inspect.getmembers(module, inspect.isfunction)
+        if build.__module__ == module.__name__ and name[0] != "_"
     }
     assert len(built) == len(TABLE)
     for name, build in built.items():
@@ -250,6 +300,13 @@ def test_a_made_key_is_one_per_call() -> None:
     assert first.idempotency_key == first.idempotency_key != second.idempotency_key
     assert calls.deposit("a", 5, idempotency_key="").idempotency_key == ""
     assert calls.commit("r").idempotency_key == ""
+    assert jobs.submit(first).idempotency_key == first.idempotency_key
+
+
+def test_what_carries_no_key_cannot_be_submitted() -> None:
+    """Submitted again it would be another command."""
+    with pytest.raises(ValueError, match="CommitReservation carries no idempotency key"):
+        jobs.submit(calls.commit("r"))
 
 
 def test_a_refusal_is_raised_with_what_it_told() -> None:

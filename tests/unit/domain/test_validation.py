@@ -17,7 +17,9 @@ from app.domain.commands import (
     ExpireReservation,
     FreezeAccount,
     LeaveTable,
+    Part,
     Payout,
+    PayTogether,
     RecordContribution,
     Release,
     Reserve,
@@ -35,6 +37,7 @@ WELL_FORMED: list[Command] = [
     Deposit(account_id="alice", amount=1),
     Withdraw(account_id="alice", amount=1),
     Payout(account_id="alice", amount=1),
+    PayTogether(batch_id="b1", parts=(Part(line=1, key="k", account_id="alice", amount=1),)),
     CashOut(account_id="alice", table_id="t1", amount=1),
     FreezeAccount(account_id="alice"),
     UnfreezeAccount(account_id="alice"),
@@ -49,6 +52,7 @@ WELL_FORMED: list[Command] = [
     CancelPot(table_id="t1", hand_id="h1"),
 ]
 
+PART = Part(line=1, key="k", account_id="alice", amount=1)
 BAD_IDS = ["a/b", "a b", " a", "a\n", "$house", "$house-007", "a|b", "{7}", "é", "x" * 129, "", 7, True, None]
 BAD_AMOUNTS = [0, -1, MAX_CHIPS + 1, -MAX_CHIPS, True, 1.0, 0.5, "1", None]
 BAD_TEXTS = ["x" * 256, "a\nb", "a\x00", "\x7f", "a\u2028b", "\ud800", 7, None]
@@ -70,6 +74,14 @@ WRONG: dict[str, list[object]] = {
     "folded_seat_ids": [(3, 3), (1, 2, 1)],
     "source": BAD_TEXTS,
     "reason": BAD_TEXTS,
+    "batch_id": BAD_IDS,
+    "parts": [
+        (),
+        None,
+        [PART],
+        (PART, PART),
+        tuple(replace(PART, key=f"k{line}") for line in range(129)),
+    ],
 }
 RIGHT: dict[str, list[object]] = {
     "account_id": ["a", "x" * 128, "A-Za-z0-9._:@-", "7", "..", "a@b.c:1"],
@@ -92,6 +104,8 @@ RIGHT: dict[str, list[object]] = {
     "folded_seat_ids": [(), (2**31 - 1, 0)],
     "source": ["", "CARD", "x" * 255, "Grüße 🂡"],
     "reason": ["", "left the table", "x" * 255],
+    "batch_id": ["a", "x" * 128],
+    "parts": [(PART,), tuple(replace(PART, key=f"k{line}") for line in range(128))],
 }
 CODES = {
     "account_id": "INVALID_ACCOUNT_ID",

@@ -1,0 +1,67 @@
+"""Notes the answers whose states are kept, for the commit that gives them."""
+
+from msgspec.structs import replace
+
+from app.domain.commands import Payout
+from app.domain.outcomes import Answer, Outcome
+from app.domain.replays import made_here
+from app.domain.requests import Request
+from app.domain.state import State
+from app.services.changes import Changes
+from app.services.tracking import ItemFailure, Settled, Track
+from app.services.work import Work
+
+ALL_OR_NOTHING = "ALL_OR_NOTHING"
+"""Why a line was not paid that would have been, but for another one."""
+
+
+def note(work: Work, answer: Answer, changes: Changes, state: State) -> None:
+    """Add the state of the work to the changes, where it is kept. Call after the state has applied it.
+
+    A command that was applied in an earlier try, whose message stayed, was applied and not replayed.
+    """
+    if work.track is None:
+        return
+    request = work.request
+    if request is None or not request.parts:
+        replayed = answer.replayed and not (request and made_here(state, request))
+        changes.settled.append(_settled(work, work.track, request, replace(answer, replayed=replayed)))
+        return
+    for part in request.parts:
+        line = part.command_id.rpartition("#")[2]
+        told = replace(answer, replayed=answer.ok and not made_here(state, part))
+        settled = _settled(work, replace(work.track, line=int(line)), part, told, line)
+        changes.settled.append(settled)
+
+
+def _settled(
+    work: Work, track: Track, request: Request | None, answer: Answer, part_line: str = ""
+) -> Settled:
+    return Settled(
+        partition=work.delivery.partition,
+        command_id=work.command_id,
+        track=track,
+        answer=answer,
+        replayed=answer.replayed,
+        failure=None if answer.ok else _failure(request, answer, part_line),
+    )
+
+
+def _failure(request: Request | None, answer: Answer, part_line: str) -> ItemFailure:
+    is_parked = answer.outcome is Outcome.DEAD_LETTERED
+    is_the_cause = not part_line or is_parked or answer.detail == part_line
+    failure = ItemFailure(
+        code=answer.outcome if is_the_cause else ALL_OR_NOTHING,
+        dead_letter_id=answer.detail if is_parked else "",
+    )
+    if request is None or not isinstance(request.command, Payout):
+        return failure
+    command = request.command
+    return replace(
+        failure,
+        account_id=command.account_id,
+        amount=command.amount,
+        type=command.type,
+        reason=command.reason,
+        key=request.key,
+    )
