@@ -77,8 +77,8 @@ class Host:
         self._programs = programs
         self._store = store
         self._folder = folder
-        self.ports = {name: free_port() for name in ("HTTP_PORT", "GRPC_PORT")}
-        self.metrics = {each.name: free_port() for each in composed()}
+        names = ("HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
+        self.ports = {each.name: {name: free_port() for name in names} for each in composed()}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def environ_of(self, container: Container) -> dict[str, str]:
@@ -87,12 +87,8 @@ class Host:
             name: value.replace("/run/secrets", str(self._store.secrets))
             for name, value in container.environ.items()
         }
-        own = {
-            "PATH": f"{self._programs}:/usr/bin:/bin",
-            "METRICS_PORT": self.metrics[container.name],
-            "HOME": "/nowhere",
-        }
-        return secrets | own | self.ports | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+        own = {"PATH": f"{self._programs}:/usr/bin:/bin", "HOME": "/nowhere"}
+        return secrets | own | self.ports[container.name] | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
 
     def start(self, container: Container) -> None:
         with (self._folder / f"{container.name}.log").open("wb") as log:
@@ -144,7 +140,7 @@ def test_every_command_and_health_check_of_the_files_runs(programs: Path, tmp_pa
             machine.start(each)
         for each in containers:
             eventually(partial(machine.is_healthy, each), HEALTHY_SECONDS)
-        assert deposited(machine.ports["HTTP_PORT"], (store.secrets / "jwt").read_text()) == 200
+        assert deposited(machine.ports["http"]["HTTP_PORT"], (store.secrets / "jwt").read_text()) == 200
         for process in machine.running.values():
             process.send_signal(signal.SIGTERM)
         ends = {name: process.wait(GRACE_SECONDS) for name, process in machine.running.items()}

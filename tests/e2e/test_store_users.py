@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
@@ -19,6 +21,8 @@ from tests.crash.witness import PARTITIONS
 from tests.support.deployment import Processes
 from tests.support.guarded_store import OPS, GuardedStore, guarded_store
 from tests.support.load import load_on
+from tests.support.ports import free_port
+from tests.support.tokens import SECRET, signed
 from tests.support.waiting import eventually
 from tests.support.workers import crew
 
@@ -34,8 +38,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
 
 def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
     """
-    Given processes that log in as frontend, worker, scheduler and auditor
-    If they carry out a load, expire a hold and verify everything
+    Given processes that log in as frontend, ops, worker, scheduler and auditor
+    If they carry out a load, pause and resume, look for holds and audit everything
     Expect that no command of theirs was refused.
     """
 
@@ -55,10 +59,14 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         auditing = {"EVENT_FEED_LENGTH": "10", "REDIS_URL": store.url_of("auditor")}
         service.worker("workers.auditor", **soon, **auditing)
         service.front_end(REDIS_URL=store.url_of("frontend"))
+        ops = {"REDIS_URL": store.url_of("ops"), "HTTP_PORT": free_port(), "JWT_HS256_SECRET": SECRET}
+        service.front_end("app.cli", "http", **ops)
         assert asyncio.run(load()) == []
         submit_jobs(service.address)
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
         eventually(lambda: read_summary(backend, PARTITIONS).last_full, 30)
+        eventually(partial(switched, ops["HTTP_PORT"], "pause"), 20)
+        assert switched(ops["HTTP_PORT"], "resume")
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -78,6 +86,20 @@ def submit_jobs(address: str) -> None:
         assert answer.ok, answer
         about = pb.GetBatchRequest(batch_id=answer.batch_id)
         eventually(lambda: stub.GetBatch(about, timeout=10).batch.finished, 10)
+
+
+def switched(port: str, what: str) -> bool:
+    """True when ops have paused the service, or have it take commands again."""
+    connection = HTTPConnection(f"127.0.0.1:{port}", timeout=10)
+    token = signed(sub="olga", scope="balance:ops")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"/api/ops/{what}", '{"reason": "a test"}', headers)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 FOR_NOBODY = [
@@ -103,6 +125,14 @@ DENIED = {
         ("EXPIRE", QUEUE, "1"),
         ("EXPIRE", ACCOUNT, "1"),
         ("FUNCTION", "LOAD", "text"),
+        ("FCALL", library.COMMIT, "2", keys.dead_letters(1), QUEUE, "", ""),
+    ],
+    "ops": [
+        ANY_COMMIT,
+        ("SET", ACCOUNT, "1"),
+        ("HINCRBY", keys.totals(1), "a", "1"),
+        ("XDEL", QUEUE, "1-1"),
+        ("DEL", keys.OPS_LOG),
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
@@ -130,13 +160,13 @@ OF_OPS = [
 ]
 
 
-def test_a_front_end_does_what_ops_ask_of_it_and_touches_no_chips(store: GuardedStore) -> None:
+def test_a_front_end_of_ops_does_what_ops_ask_of_it_and_touches_no_chips(store: GuardedStore) -> None:
     """Dead letters, the queue and the log in one commit; never an account, a ledger or a table with them."""
     with Redis.from_url(store.url) as admin:
         for command in OF_OPS:
-            assert admin.acl_dryrun("frontend", *command) == b"OK", command
+            assert admin.acl_dryrun("ops", *command) == b"OK", command
         for key in (ACCOUNT, keys.ledger(1, "anna", 0), keys.table(1, "t1"), keys.totals(1), RESULTS):
-            assert admin.acl_dryrun("frontend", *commit_on(key, *PART_OF_OPS)) != b"OK", key
+            assert admin.acl_dryrun("ops", *commit_on(key, *PART_OF_OPS)) != b"OK", key
 
 
 @pytest.mark.parametrize("user", DENIED)
