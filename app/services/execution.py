@@ -19,7 +19,7 @@ from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.loading import account_of, load
 from app.services.parking import park
 from app.services.ports import Store
-from app.services.settling import note
+from app.services.settling import answer_to_keep, note
 from app.services.stops import FaultWatch, Limits
 from app.services.work import Delivery, Unit, Work
 
@@ -181,7 +181,8 @@ class Execution:
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer
-            note(work, decision.answer, changes, state)
+            if (told := answer_to_keep(request, decision)) is not None:
+                note(work, told, changes, state)
             decided.append(work)
         return decided
 
