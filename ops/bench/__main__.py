@@ -48,7 +48,8 @@ def main() -> None:
         for part in measure(parts, arguments.rounds, arguments.seconds):
             found |= part
     finally:
-        print_report(found)  # also of a run that was interrupted: the parts before that are whole
+        if parts:
+            print_report(found)  # also of a run that was interrupted: the parts before that are whole
 
 
 if __name__ == "__main__":

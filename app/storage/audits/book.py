@@ -164,6 +164,7 @@ def _entry(
 def _tell(finding: Finding, *, is_new: bool, froze: bool, repaired: bool) -> None:
     text = f"{finding.what} at {finding.where}: expected {finding.expected}, found {finding.found}"
     about = {"account": finding.account_id or ""}
+    about = {"account": finding.account_id or ""}
     if repaired:
         _log.warning("repaired: %s", text, extra=about)
     elif finding.what in NOTICES:
