@@ -8,10 +8,10 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	"$$python" -c "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-.PHONY: help run test soak mutants lint bench capacity proto contract openapi client lock clean
+.PHONY: help run test soak mutants lint bench capacity proto contract openapi client dashboard lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.runtime  ## start the whole service; settings come from the environment
 	$(BIN)/balance up
@@ -55,12 +55,17 @@ contract: .venv/.dev  ## write proto/contract.json: what gRPC callers have compi
 openapi: .venv/.runtime  ## write ops/openapi.json, the published HTTP interface
 	$(BIN)/python -m ops.openapi
 
-lock: .venv/.created  ## pin the newest allowed versions in both locks
+dashboard: .venv/.runtime  ## write the dashboard and the table of metrics, from code
+	$(BIN)/python -m ops.grafana
+	$(BIN)/python -m ops.metrics
+
+lock: .venv/.created  ## pin the newest allowed versions in all locks
 	$(PIP) install "uv>=0.13"
 	$(BIN)/python -c "import tomllib; \
 	print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" > .venv/build.in
 	$(LOCK) .venv/build.in --output-file requirements.lock
-	$(LOCK) .venv/build.in --output-file requirements-dev.lock --extra test --constraint requirements.lock
+	$(LOCK) .venv/build.in --output-file requirements-dev.lock --extra test --extra otel --constraint requirements.lock
+	$(LOCK) .venv/build.in --output-file requirements-otel.lock --extra otel --constraint requirements-dev.lock
 
 clean:  ## remove .venv, caches and builds; never the data in var
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

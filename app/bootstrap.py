@@ -35,11 +35,13 @@ from app.storage.audits.retention import Kept
 from app.storage.audits.state import Rules
 from app.storage.audits.tasks import StoreAudits
 from app.storage.backend import Backend
+from app.storage.backends.metered import MeteredBackend, MeteredConnection
 from app.storage.backends.valkey import ValkeyBackend
 from app.storage.backends.valkey_async import AsyncCommandLog, AsyncConnection
 from app.storage.batches import StoreBatches
 from app.storage.commands import StoreCommands
 from app.storage.dead_letters import StoreLetters
+from app.storage.facts import StoreLook
 from app.storage.history import StoreHistory
 from app.storage.lookups import StoreLookups
 from app.storage.ops_log import StoreOpsLog
@@ -48,9 +50,12 @@ from app.storage.queries import READ_SECONDS, StoreQueries
 from app.storage.schedule import StoreSchedule
 from app.storage.stops import StoreStops
 from app.storage.store import BalanceStore
+from app.telemetry.parts import NO_TELEMETRY, Telemetry
+from app.telemetry.store_page import StoreCollector
 
 Result = TypeVar("Result")
 
+_LOOK_SECONDS = 2.0  # a store that takes longer to be looked at is away: whoever scrapes waits for 10 s
 _log = logging.getLogger(__name__)
 
 
@@ -133,9 +138,9 @@ def wait_for_store(
     return False
 
 
-def make_worker(settings: Settings) -> WorkerParts:
+def make_worker(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> WorkerParts:
     """The parts of one worker process. Connects when the work begins."""
-    connect = partial(ValkeyBackend, store_url(settings))
+    connect = partial(_backend, settings, telemetry)
     backend = connect()
     window = settings.fault_window_commands
     watch = FaultWatch(Limits(window, most_faults=window * settings.fault_limit_percent // 100))
@@ -144,31 +149,32 @@ def make_worker(settings: Settings) -> WorkerParts:
         partitions=settings.partitions,
         check_store=lambda: _keep_counting(backend, settings),
         worker=f"{socket.gethostname()}-{secrets.token_hex(8)}",
+        middleware=[*telemetry.middleware],
         watch=watch,
         board=StoreStops(connect()),
     )
-    store = BalanceStore(
+    rows = BalanceStore(
         backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
     )
+    store = telemetry.store(rows)
     return WorkerParts(broker, Execution(store, policy(settings), watch))
 
 
-def make_auditor(settings: Settings) -> AuditorParts:
+def make_auditor(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> AuditorParts:
     """The parts of one auditor process. Connects when the work begins."""
-    url = store_url(settings)
-    backend = ValkeyBackend(url)
+    backend = _backend(settings, telemetry)
     rules = Rules(settings.partitions, settings.full_verification_period_ms, settings.stuck_pot_ms)
     kept = Kept(settings.event_feed_length, settings.event_reader_timeout_ms)
     broker = AuditBroker(
-        lambda: StreamsAuditQueue(ValkeyBackend(url)),
+        lambda: StreamsAuditQueue(_backend(settings, telemetry)),
         check_store=lambda: _keep_counting(backend, settings),
     )
     return AuditorParts(broker, StoreAudits(backend, rules, kept))
 
 
-def make_scheduler(settings: Settings) -> SchedulerParts:
+def make_scheduler(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> SchedulerParts:
     """The parts of one scheduler process. Connects when the work begins."""
-    backend = ValkeyBackend(store_url(settings))
+    backend = _backend(settings, telemetry)
     return SchedulerParts(
         schedule=StoreSchedule(backend),
         check_store=lambda: _keep_counting(backend, settings),
@@ -176,7 +182,13 @@ def make_scheduler(settings: Settings) -> SchedulerParts:
     )
 
 
-async def open_front_end(settings: Settings) -> FrontEnd:
+def make_store_collector(settings: Settings) -> StoreCollector:
+    """What the metrics page says of the store itself."""
+    backend = ValkeyBackend(store_url(settings), timeout_seconds=_LOOK_SECONDS)
+    return StoreCollector(StoreLook(backend, settings.partitions))
+
+
+async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> FrontEnd:
     """The parts of one front-end process, running. The store may be away: the bus connects by itself.
 
     Raises StoreUnfit when the store is there and must not be worked with.
@@ -184,14 +196,20 @@ async def open_front_end(settings: Settings) -> FrontEnd:
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    reads = [AsyncConnection(store_url(settings), READ_SECONDS) for _ in range(3)]
+    url, connect = store_url(settings), _connector(telemetry)
+    reads = [connect(url, READ_SECONDS) for _ in range(3)]
     queries = StoreQueries(reads[0], settings.partitions)
     history = StoreHistory(reads[1], settings.partitions)
     lookups = StoreLookups(reads[2], settings.partitions)
     jobs = AsyncConnection(store_url(settings), wait_replicas=settings.wait_replicas)
     partitions = settings.partitions
-    log = AsyncCommandLog(store_url(settings), check, settings.wait_replicas, [*reads, jobs])
-    bus = Bus(log, partitions=settings.partitions, max_waiting=settings.max_waiting_commands)
+    log = AsyncCommandLog(url, check, settings.wait_replicas, [*reads, jobs], connect)
+    bus = Bus(
+        log,
+        partitions=settings.partitions,
+        max_waiting=settings.max_waiting_commands,
+        replied=telemetry.replied,
+    )
     bus.start()
     await bus.looked()  # whoever calls at once is not told that the store is away when it is not
 
@@ -202,9 +220,10 @@ async def open_front_end(settings: Settings) -> FrontEnd:
         await lookups.close()
         await jobs.close()
         await log.close()
+        await asyncio.to_thread(telemetry.close)
 
     return FrontEnd(
-        bus=bus,
+        bus=telemetry.bus(bus),
         queries=queries,
         history=history,
         lookups=lookups,
@@ -214,6 +233,7 @@ async def open_front_end(settings: Settings) -> FrontEnd:
             StoreBatches(jobs, partitions), tracked_message, partitions=partitions, admit=bus.admit
         ),
         close=close,
+        watch=telemetry.watch,
     )
 
 
@@ -256,6 +276,17 @@ def ops_desk(backend: Backend, settings: Settings) -> OpsDesk:
         switches=StoreSwitches(backend),
         foresight=Foresight(store, rules),
     )
+
+
+def _backend(settings: Settings, telemetry: Telemetry) -> ValkeyBackend:
+    url = store_url(settings)
+    return MeteredBackend(url, telemetry.calls) if telemetry.metrics else ValkeyBackend(url)
+
+
+def _connector(telemetry: Telemetry) -> Callable[[str, float], AsyncConnection]:
+    if telemetry.metrics is None:
+        return AsyncConnection
+    return lambda url, timeout_seconds: MeteredConnection(url, timeout_seconds, telemetry.calls)
 
 
 def _keep_counting(backend: ValkeyBackend, settings: Settings) -> None:

@@ -9,9 +9,9 @@ umask 022
 mkdir -p "$1"
 chmod 700 "$1"
 random() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
-for name in jwt grafana admin replica sentinel frontend ops worker scheduler auditor; do
+for name in jwt grafana admin replica sentinel frontend ops worker scheduler auditor metrics; do
     [ -s "$1/$name" ] || random > "$1/$name"
 done
-for user in admin frontend ops worker scheduler auditor; do
+for user in admin frontend ops worker scheduler auditor metrics; do
     [ -s "$1/$user.url" ] || printf 'redis://%s:%s@%s/0' "$user" "$(cat "$1/$user")" "${2:-store:6379}" > "$1/$user.url"
 done

@@ -17,6 +17,7 @@ from app.config import Settings, SettingsError
 from app.queueing.limits import LEAD_SECONDS, SCHEDULE_SECONDS
 from app.services.faults import StoreUnfit
 from app.telemetry.logs import configure_logs
+from app.telemetry.parts import Telemetry
 from scheduler.audits import AuditJob
 from scheduler.jobs import ReservationExpiry
 from scheduler.leader import Leader
@@ -40,14 +41,15 @@ def main() -> int:
         signal.signal(number, on_signal)
     try:
         settings = Settings.from_environment(os.environ)
-        configure_logs(settings.log_level, "scheduler")
+        configure_logs(settings.log_level, "scheduler", settings.log_accounts)
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        telemetry = Telemetry.begin(settings, "scheduler")
         wait_for_store(settings, stop.is_set, stop.wait)
     except (SettingsError, StoreUnfit) as refusal:
         sys.stderr.write(f"scheduler: {refusal}\n")
         return EXIT_REFUSED
     if not stop.is_set():
-        run(make_scheduler(settings), settings, stop)
+        run(make_scheduler(settings, telemetry), settings, stop)
     return 0
 
 

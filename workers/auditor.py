@@ -15,6 +15,7 @@ from app.config import Settings
 from app.queueing.audit_broker import AUDIT_ACTOR_NAME, AUDIT_QUEUE_NAME, AuditBroker, decode_task
 from app.services.audits import Audits
 from app.services.faults import StoreRefused, StoreUnavailable
+from app.telemetry.parts import NO_TELEMETRY, Telemetry
 from workers.process import run
 
 NICENESS = 5
@@ -39,9 +40,9 @@ def declare_audits(broker: AuditBroker, audits: Audits) -> "dramatiq.Actor[[dict
     return audit
 
 
-def build(settings: Settings) -> AuditBroker:
+def build(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> AuditBroker:
     """The auditor's broker, actors declared."""
-    parts = make_auditor(settings)
+    parts = make_auditor(settings, telemetry)
     declare_audits(parts.broker, parts.audits)
     return parts.broker
 

@@ -11,6 +11,7 @@ from app.cli.target import reachable_host
 from app.config import Settings, address
 from app.http.api import create_app
 from app.services.tls import ClientTls
+from app.telemetry.parts import Telemetry
 
 
 def application() -> falcon.asgi.App[Any, Any]:
@@ -23,4 +24,5 @@ def application() -> falcon.asgi.App[Any, Any]:
         grpc_probe = partial(
             is_serving, address(reachable_host(settings), settings.grpc_port), ClientTls.of(settings)
         )
-    return create_app(settings, partial(open_front_end, settings), grpc_probe)
+    telemetry = Telemetry.begin(settings, "http")
+    return create_app(settings, partial(open_front_end, settings, telemetry), grpc_probe)

@@ -21,10 +21,12 @@ from app.rpc.tls import channel
 _NOBODY_ANSWERED = 2
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _SERVICE = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
+# A batch is a stream, for which there is `balance payouts`.
+_METHODS = [method.name for method in _SERVICE.methods if not method.client_streaming]
 
 
 @click.command()
-@click.argument("method", type=click.Choice(list(_SERVICE.methods_by_name)), metavar="METHOD")
+@click.argument("method", type=click.Choice(_METHODS), metavar="METHOD")
 @click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
 @target_options

@@ -12,7 +12,7 @@ from http.client import HTTPException
 import click
 
 from app.bootstrap import store_url
-from app.cli.target import HttpConnection, reachable_host
+from app.cli.target import HttpConnection, reachable_host, reached_at
 from app.config import Settings, address
 from app.rpc.health import is_serving
 from app.services.faults import BalanceFault
@@ -22,6 +22,7 @@ from app.storage.audits.queue import GROUP
 from app.storage.backends.valkey import ValkeyBackend, milliseconds
 
 _TIMEOUT_SECONDS = 3.0
+_SCRAPE_SECONDS = 4.0  # a store that is away is waited for, for half of that
 _OK = 200
 AWAY_MS = 20_000  # an audit task takes seconds
 
@@ -66,12 +67,19 @@ def _auditor(settings: Settings) -> str:
     return "" if min(idle, default=AWAY_MS) < AWAY_MS else "no auditor looks for work"
 
 
+def _metrics(settings: Settings) -> str:
+    """The page answers, whatever the store does."""
+    at = address(reached_at(settings.metrics_host), settings.metrics_port)
+    return _answers(PlainConnection(at, timeout=_SCRAPE_SECONDS), "/metrics")
+
+
 _CHECKS: Mapping[str, Callable[[Settings], str]] = {
     "http": _http,
     "grpc": _grpc,
     "worker": _worker,
     "scheduler": _scheduler,
     "auditor": _auditor,
+    "metrics": _metrics,
 }
 
 

@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, Lazy] = {
     "up": Lazy("app.cli.up:up", "Run the whole service on this machine."),
     "grpc": Lazy("app.cli.serve:grpc", "Run one process of the gRPC front end."),
     "http": Lazy("app.cli.serve:http", "Run the HTTP front end."),
+    "metrics": Lazy("app.cli.metrics:metrics", "Serve the metrics of all processes on one page."),
     "health": Lazy("app.cli.health:health", "Ask a process of this host how it is."),
     "call": Lazy("app.cli.call:call", "Call one gRPC method of a running service."),
     "status": Lazy("app.cli.operate:status", "Show who works, what waits, and whether chips add up."),

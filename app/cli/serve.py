@@ -69,9 +69,11 @@ def _begin(settings: Settings, process: str) -> None:
     """Set up the logs and refuse files that cannot be used. Say so where nobody's token can be checked."""
     from app.services.tls import check_files
     from app.telemetry.logs import configure_logs
+    from app.telemetry.parts import check_installed
 
-    configure_logs(settings.log_level, process)
+    configure_logs(settings.log_level, process, settings.log_accounts)
     check_files(settings)
+    check_installed(settings)
     if not settings.has_jwt_key:
         _log.warning("no key to check tokens with is set: listening on %s only", settings.bind_host)
 
@@ -90,9 +92,10 @@ def _unfit_store_refused() -> Iterator[None]:
 async def _serve_grpc(settings: Settings) -> None:
     from app.bootstrap import open_front_end
     from app.rpc.server import serve
+    from app.telemetry.parts import Telemetry
 
     stop = _set_by_signals()
-    front_end = await open_front_end(settings)
+    front_end = await open_front_end(settings, Telemetry.begin(settings, "grpc"))
     try:
         await serve(settings, front_end, stop)
     finally:

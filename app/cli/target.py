@@ -29,6 +29,7 @@ class Running:
 
     http: str
     grpc: str
+    metrics: str = ""
     redis_url: str = field(repr=False)
     data_dir: str
     token: str | None = field(repr=False)
@@ -126,7 +127,12 @@ def running(data_dir: Path) -> Running | None:
 
 def reachable_host(settings: Settings) -> str:
     """Return the host at which this machine reaches what listens on BIND_HOST."""
-    return _REACHED_AT.get(settings.bind_host, settings.bind_host)
+    return reached_at(settings.bind_host)
+
+
+def reached_at(host: str) -> str:
+    """Return where this machine reaches what listens on that host."""
+    return _REACHED_AT.get(host, host)
 
 
 def write_private(path: Path, content: bytes) -> None:

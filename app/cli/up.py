@@ -27,7 +27,7 @@ import jwt
 import msgspec
 
 from app.cli.supervisor import REFUSED, Child, Supervisor
-from app.cli.target import HttpConnection, Running, reachable_host, write_private
+from app.cli.target import HttpConnection, Running, reachable_host, reached_at, write_private
 from app.config import Settings, address
 from app.services.tls import ClientTls
 from app.storage.embedded import EmbeddedStore, EmbeddedStoreError
@@ -38,14 +38,15 @@ _POLL_SECONDS = 0.05
 _LOCK_WAIT_SECONDS = 20.0  # longer than children of a killed supervisor can live
 _TOKEN_LIFE_SECONDS = 30 * 86_400
 _STORE = "store"
-_METRICS_PORT = "METRICS_PORT"  # not served yet, so a taken one is no reason to refuse
-_PORTS = ("HTTP_PORT", "GRPC_PORT", _METRICS_PORT)
+_METRICS = "metrics"
+_PORTS = ("HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
 
 _BANNER = """\
 balance is up
 
   HTTP  {http}
   gRPC  {grpc}
+  metrics  http://{metrics}/metrics
   data  {data_dir}
 
 Try, in another terminal:
@@ -86,6 +87,7 @@ class Site:
         return Running(
             http=address(host, self.settings.http_port),
             grpc=address(host, self.settings.grpc_port),
+            metrics=address(reached_at(self.settings.metrics_host), self.settings.metrics_port),
             redis_url=self.settings.redis_url or "",
             data_dir=str(self.settings.data_dir),
             token=self.token,
@@ -128,7 +130,9 @@ def prepared(environ: Mapping[str, str]) -> Iterator[Site]:
         raise CouldNotRunError(f"DATA_DIR {shown} cannot be used: {error.strerror}") from error
     try:
         _take(lock, shown)
-        resolved = {**environ, "DATA_DIR": str(data_dir), "READY_REQUIRES_GRPC": "on", **_ports(settings)}
+        own = {"DATA_DIR": str(data_dir), "METRICS_DIR": str(data_dir / _METRICS), "SERVE_METRICS": "off"}
+        resolved = {**environ, **own, "READY_REQUIRES_GRPC": "on", **_ports(settings)}
+        shutil.rmtree(data_dir / _METRICS, ignore_errors=True)  # counters begin with the service
         token, store = None, None
         if not settings.has_jwt_key:
             resolved["JWT_HS256_SECRET"] = secret = _development_secret(data_dir)
@@ -178,10 +182,10 @@ def _ports(settings: Settings) -> dict[str, str]:
     chosen = {}
     with ExitStack() as held:  # held together, so that free ports differ
         for name in _PORTS:
+            host = settings.metrics_host if name == "METRICS_PORT" else settings.bind_host
             port: int = getattr(settings, name.lower())
-            if port == 0 or name != _METRICS_PORT:
-                port = held.enter_context(_listening(name, settings.bind_host, port)).getsockname()[1]
-            chosen[name] = str(port)
+            taken = held.enter_context(_listening(name, host, port))
+            chosen[name] = str(taken.getsockname()[1])
     return chosen
 
 
@@ -223,6 +227,7 @@ async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:
         if site.store:
             await supervisor.start(_child(site, _STORE, site.store.command()))
             await site.store.wait_until_ready(alive=lambda: supervisor.restarts(_STORE) == 0)
+        await supervisor.start(_child(site, _METRICS, _python("app.cli", _METRICS)))
         await supervisor.start(*_workers(site))
         await supervisor.start(_child(site, "auditor", _python("workers.auditor")))
         await supervisor.start(_child(site, "scheduler", _python("scheduler.main")))
@@ -282,8 +287,11 @@ def _why_not_ready(settings: Settings) -> str:
             return f"/api/ready answers {answer.status} {body.decode(errors='replace')[:500]}"
         asked = "gRPC"
         socket.create_connection((host, settings.grpc_port), _PROBE_TIMEOUT_SECONDS).close()
+        asked = "metrics page"
+        at_metrics = reached_at(settings.metrics_host), settings.metrics_port
+        socket.create_connection(at_metrics, _PROBE_TIMEOUT_SECONDS).close()
     except (OSError, HTTPException) as error:
-        return f"the {asked} front end does not answer: {error}"
+        return f"{asked} does not answer: {error}"
     finally:
         http.close()
     return ""
@@ -295,7 +303,13 @@ def _banner(running: Running) -> str:
     if running.tls:
         http, trust = f"https://{running.http}", f"--cacert {running.tls.ca_file} "
     about_keys = _DEVELOPMENT if running.token else ""
-    shown = {"grpc": running.grpc, "data_dir": running.data_dir, "token": token, "about_keys": about_keys}
+    shown = {
+        "grpc": running.grpc,
+        "metrics": running.metrics,
+        "data_dir": running.data_dir,
+        "token": token,
+        "about_keys": about_keys,
+    }
     return _BANNER.format(http=http, trust=trust, balance=_command(), **shown)
 
 

@@ -13,6 +13,7 @@ from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import async_method
 from .policy import CHANNEL_OPTIONS, Desk, Policy, Token
+from .tracing import span_of
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +68,8 @@ class AsyncBalanceClient:
     async def send(self, call: Call[Answer]) -> Answer:
         """The answer to a call made by `calls`, after as many attempts as it takes and the policy allows."""
         deadline = self._desk.open(call)
-        return await AsyncRetrying(**self._desk.policy.retrying())(self._attempt, call, deadline)
+        with span_of(call.method):
+            return await AsyncRetrying(**self._desk.policy.retrying())(self._attempt, call, deadline)
 
     async def _attempt(self, call: Call[Answer], deadline: float) -> Answer:
         how = self._desk.attempt(deadline)

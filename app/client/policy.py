@@ -16,6 +16,7 @@ from tenacity import retry_if_exception_type, stop_before_delay, wait_random_exp
 from .breaker import Breaker
 from .calls import Call
 from .errors import BalanceError, Unanswered, error_of
+from .tracing import headers
 
 Answer = TypeVar("Answer")
 Token = str | Callable[[], str] | None
@@ -89,9 +90,10 @@ class Desk:
     def attempt(self, deadline: float) -> dict[str, Any]:
         """How the next attempt is sent: for how long, and in whose name."""
         token = self.token() if callable(self.token) else self.token
+        authorization = (("authorization", f"Bearer {token}"),) if token else ()
         return {
             "timeout": max(0.0, min(self.policy.attempt_seconds, deadline - time.monotonic())),
-            "metadata": (("authorization", f"Bearer {token}"),) if token else (),
+            "metadata": (*authorization, *headers()),
         }
 
     def failed(

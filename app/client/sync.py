@@ -12,6 +12,7 @@ from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import method
 from .policy import CHANNEL_OPTIONS, Desk, Policy, Token
+from .tracing import span_of
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +72,8 @@ class BalanceClient:
     def send(self, call: Call[Answer]) -> Answer:
         """The answer to a call made by `calls`, after as many attempts as it takes and the policy allows."""
         deadline = self._desk.open(call)
-        answer: Answer = Retrying(**self._desk.policy.retrying())(self._attempt, call, deadline)
+        with span_of(call.method):
+            answer: Answer = Retrying(**self._desk.policy.retrying())(self._attempt, call, deadline)
         return answer
 
     def _attempt(self, call: Call[Answer], deadline: float) -> Answer:

@@ -25,6 +25,11 @@ def conflicts(settings: "Settings") -> Iterator[Problem]:
     keys = [name for name in ("JWT_HS256_SECRET", "JWT_PUBLIC_KEY", "JWKS_URL") if _given(settings, name)]
     if len(keys) > 1:
         yield Problem(tuple(keys), "set together; tokens are checked with exactly one of them")
+    if settings.serve_metrics and settings.http_processes > 1 and not settings.metrics_dir:
+        yield Problem(
+            ("SERVE_METRICS", "HTTP_PROCESSES", "METRICS_DIR"),
+            "several processes show one page only where they have a folder to share",
+        )
     for one, other, why in _TOGETHER:
         if _given(settings, one) and not _given(settings, other):
             yield Problem((one, other), f"the first is set without the second; {why}")

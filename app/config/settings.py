@@ -33,6 +33,9 @@ class Settings:
     http_port: Port = 3002
     grpc_port: Port = 50051
     metrics_port: Port = 9102
+    metrics_host: Annotated[str, readers.host] = "127.0.0.1"
+    metrics_dir: File = None
+    serve_metrics: bool = False
     workers: Processes = 1
     grpc_processes: Processes = 1
     http_processes: Processes = 1
@@ -86,7 +89,9 @@ class Settings:
     rake_min_pot_chips: Chips = 20
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_accounts: Literal["plain", "hashed", "off"] = "plain"
     otel_exporter_otlp_endpoint: Annotated[str | None, readers.http_url] = field(default=None, repr=False)
+    otel_traces_percent: Annotated[int, readers.number(1, 100)] = 100
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:

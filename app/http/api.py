@@ -12,7 +12,7 @@ from app.http import errors
 from app.http.callers import Callers
 from app.http.keys import FreshKeys
 from app.http.life import FrontEndLife, OpenFrontEnd
-from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds
+from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds, Watching
 from app.http.operations import Resource
 from app.http.rate_limit import RateLimit
 from app.http.resources import accounts, dead_letters, docs, health, history, jobs, ops, ops_commands
@@ -30,6 +30,7 @@ def create_app(
     verifier = TokenVerifier(settings)
     player_deposits = settings.player_deposits == "allow"
     middleware: list[Any] = [
+        Watching(life),
         RequestIds(),
         EncodedSlashes(),
         Authorization(Callers(verifier), player_deposits=player_deposits),

@@ -132,9 +132,9 @@ async def _handle(
 ) -> None:
     foreseen = error_of(error)
     if foreseen is None:
-        _log.error(
-            "%s %s failed, request %s", req.method, req.uri_template, req.context.request_id, exc_info=error
-        )
+        request_id, where = req.context.request_id, (req.method, req.uri_template)
+        about = {"request_id": request_id}
+        _log.error("%s %s failed, request %s", *where, request_id, exc_info=error, extra=about)
         foreseen = ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of ours")
     raise foreseen
 

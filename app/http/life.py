@@ -11,6 +11,7 @@ from app.services.operations import OpsRoom
 from app.services.payouts import Payouts
 from app.services.queries import Queries
 from app.services.submission import CommandBus
+from app.services.watching import Watch
 
 OpenFrontEnd = Callable[[], Awaitable[FrontEnd]]
 
@@ -28,6 +29,10 @@ class FrontEndLife:
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         await self.front_end.close()
+
+    @property
+    def watch(self) -> Watch:
+        return self.front_end.watch
 
     @property
     def bus(self) -> CommandBus:

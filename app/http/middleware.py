@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from falcon import HTTP_METHODS
 from falcon.asgi import Request, Response
 
 from app.domain.identifiers import MAX_KEY_LENGTH, is_key
 from app.domain.validation import Malformed, check_account_id, check_any_account_id
 from app.http.callers import Callers
+from app.http.life import FrontEndLife
 from app.http.operations import Operation, Resource
 from app.services.access import HOUSE_ACTIONS, Action, Forbidden, may
 from app.services.request_ids import fit_request_id, new_request_id
@@ -19,6 +21,24 @@ class RequestIds:
         request_id = fit_request_id(req.get_header("X-Request-Id")) or new_request_id()
         req.context.request_id = request_id
         resp.set_header("X-Request-Id", request_id)
+
+
+class Watching:
+    """Shows each request to whoever watches; by its route, for paths have ids in them."""
+
+    def __init__(self, life: FrontEndLife) -> None:
+        self._life = life
+
+    async def process_request(self, req: Request, _resp: Response) -> None:
+        watch = self._life.watch
+        traceparent = (req.get_header("traceparent") or "") if watch.wants_trace else ""
+        req.context.begun = watch.begin("http", traceparent)
+
+    async def process_response(
+        self, req: Request, resp: Response, _resource: Resource | None, _succeeded: bool
+    ) -> None:
+        method = req.method if req.method in HTTP_METHODS else "other"  # callers can make up any word
+        req.context.begun.end(f"{method} {req.uri_template or 'unknown'}", str(resp.status_code))
 
 
 class EncodedSlashes:

@@ -77,10 +77,21 @@ _Batch = tuple[str, _Sent]
 
 
 class Bus:
-    """Implements `app.services.submission.CommandBus`. Made at start-up of a process, never at import."""
+    """Implements `app.services.submission.CommandBus`. Made at start-up of a process, never at import.
 
-    def __init__(self, log: CommandLog, *, partitions: int, max_waiting: int) -> None:
+    `replied` is told the trace of each answered command that has one, and when the answer was written (ms).
+    """
+
+    def __init__(
+        self,
+        log: CommandLog,
+        *,
+        partitions: int,
+        max_waiting: int,
+        replied: Callable[[str, int], None] | None = None,
+    ) -> None:
         self._command_log = log
+        self._replied = replied
         self._partitions = partitions
         self._room = Room(max_waiting)
         self._front_end = secrets.token_hex(8)
@@ -259,11 +270,11 @@ class Bus:
         """Give out the answers of one entry. One that cannot be read must not end the listening."""
         try:
             for message_id, answers in _read_answers(entry.payload):
-                self._answer(message_id, answers)
+                self._answer(message_id, answers, entry.arrived_at)
         except (msgspec.MsgspecError, ValueError) as error:
             _log.error("answers cannot be read, their callers will time out: %s", error)
 
-    def _answer(self, message_id: str, answers: Sequence[Answer | None]) -> None:
+    def _answer(self, message_id: str, answers: Sequence[Answer | None], written_at: int) -> None:
         sent = self._finish(message_id)
         if sent is None:
             return
@@ -275,6 +286,8 @@ class Bus:
         for ticket, answer in zip(sent.tickets, answers, strict=True):
             if answer is not None and not ticket.future.done():
                 ticket.future.set_result(answer)
+                if ticket.trace and self._replied is not None:
+                    self._replied(ticket.trace, written_at)
 
     def _finish(self, message_id: str) -> _Sent | None:
         """The message is not on its way any more."""

@@ -98,7 +98,7 @@ def encode_message(envelopes: list[msgspec.Raw], message_id: str) -> str:
 
 def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, epoch: int) -> Delivery:
     """The delivery of a stream entry. Whatever cannot be understood becomes a work to be parked."""
-    arrived_at = int(entry.entry_id.partition("-")[0])
+    arrived_at = entry.arrived_at
     message_id, reply_to = "", ""
     try:
         message = _decode_message(entry.payload)
@@ -158,6 +158,7 @@ def open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) 
     try:
         envelope = _decode_envelope(raw)
         work.track, work.command_id = envelope.track, envelope.command_id
+        work.trace = envelope.trace
         command = _command_in(envelope)
         check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:

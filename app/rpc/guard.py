@@ -18,6 +18,7 @@ from app.services.certificates import CertificateTable
 from app.services.rate_limit import RateLimits
 from app.services.request_ids import fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
+from app.services.watching import UNWATCHED, Watch
 
 REQUEST_ID = "x-request-id"
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
@@ -40,10 +41,12 @@ class CallGuard:
         verifier: TokenVerifier | None = None,
         certificates: CertificateTable | None = None,
         limits: RateLimits | None = None,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._verifier = verifier
         self._certificates = certificates
         self._limits = limits
+        self._watch = watch
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -54,13 +57,34 @@ class CallGuard:
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             method.name: _handler_of(method)(
-                self._guarded(method, getattr(servicer, method.name), _decoder_of(method)),
+                self._watched(
+                    method.name,
+                    self._guarded(method, getattr(servicer, method.name), _decoder_of(method)),
+                ),
                 response_serializer=GetMessageClass(method.output_type).SerializeToString,
             )
             for method in service.methods
             if method.name in vars(type(servicer))
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _watched(self, name: str, method: Method) -> Method:
+        """The method, from its call to its end, in the sight of whoever watches."""
+
+        async def call(request: Any, context: Context) -> Any:
+            begun = self._watch.begin("grpc", _traceparent(context) if self._watch.wants_trace else "")
+            status = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
+            try:
+                answer = await method(request, context)
+                status = grpc.StatusCode.OK
+                return answer
+            except grpc.aio.AbortError:
+                status = context.code()
+                raise
+            finally:
+                begun.end(name, status.name)
+
+        return call
 
     def _guarded(self, descriptor: MethodDescriptor, method: Method, decode: Callable[[Any], Any]) -> Method:
         """The method, from bytes: gRPC itself would answer INTERNAL to bytes that are no message."""
@@ -95,6 +119,11 @@ class CallGuard:
                 )
 
 
+def _traceparent(context: Context) -> str:
+    given = dict(context.invocation_metadata() or ()).get("traceparent", "")
+    return given if isinstance(given, str) else ""
+
+
 def _handler_of(method: MethodDescriptor) -> "Callable[..., grpc.RpcMethodHandler[Any, Any]]":
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler
@@ -120,7 +149,8 @@ async def _fail(context: Context, name: str, request_id: str, error: Exception) 
     status = status_of(error)
     if status is None:
         request_id = request_id or new_request_id()
-        _log.error("%s failed, request %s", name, request_id, exc_info=error)
+        about = {"request_id": request_id}
+        _log.error("%s failed, request %s", name, request_id, exc_info=error, extra=about)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         status = grpc.StatusCode.INTERNAL, f"a fault of ours, request {request_id}"
     try:

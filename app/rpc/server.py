@@ -27,6 +27,7 @@ DRAIN_SECONDS = 5.0
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
 
+_SERVICE = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +39,8 @@ async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) ->
     servicer = health_service.aio.HealthServicer()
     await health.report(servicer, front_end.queries)
     verifier = TokenVerifier(settings) if settings.grpc_auth == "required" else None
-    server = _build(settings, verifier, BalanceServicer(front_end), servicer)
+    guard = CallGuard(verifier, _certificates(settings), RateLimits(settings), front_end.watch)
+    server = _build(settings, guard, BalanceServicer(front_end), servicer)
     await server.start()
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -55,7 +57,7 @@ async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) ->
 
 def _build(
     settings: Settings,
-    verifier: TokenVerifier | None,
+    guard: CallGuard,
     servicer: BalanceServicer,
     health_servicer: health_service.aio.HealthServicer,
 ) -> grpc.aio.Server:
@@ -63,18 +65,19 @@ def _build(
         options=list(options(settings).items()),
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
-    service = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
-    certificates = None
-    if settings.tls_client_methods is not None:
-        certificates = CertificateTable(settings.tls_client_methods, service.methods_by_name)
-    guard = CallGuard(verifier, certificates, RateLimits(settings))
-    server.add_generic_rpc_handlers((guard.handler(service, servicer),))
+    server.add_generic_rpc_handlers((guard.handler(_SERVICE, servicer),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
         [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
     _listen(server, settings)
     return server
+
+
+def _certificates(settings: Settings) -> CertificateTable | None:
+    if settings.tls_client_methods is None:
+        return None
+    return CertificateTable(settings.tls_client_methods, _SERVICE.methods_by_name)
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from app.services.faults import StoreRefused, StoreUnavailable
 from app.services.loading import account_of, load
 from app.services.parking import park
 from app.services.ports import Store
-from app.services.settling import note
+from app.services.settling import answer_to_keep, note
 from app.services.stops import FaultWatch, Limits
 from app.services.work import Delivery, Unit, Work
 
@@ -87,7 +87,7 @@ class Execution:
         except StoreUnavailable:
             raise
         except Exception:
-            _log.exception("whether a command has its outcome cannot be told")
+            _log.exception("whether a command has its outcome cannot be told", extra=work.about)
             return False
 
     def _settle(self, works: list[Work]) -> None:
@@ -119,7 +119,7 @@ class Execution:
         elif works[0].parking_reason:
             raise StoreUnavailable(f"a command can be neither carried out nor parked: {reason}")
         else:
-            _log.error("a command can be neither loaded nor committed: %s", reason)
+            _log.error("a command can be neither loaded nor committed: %s", reason, extra=works[0].about)
             works[0].condemn(reason)
 
     def _attempt(self, works: list[Work]) -> bool:
@@ -156,7 +156,7 @@ class Execution:
                 if not self._may_park(work):
                     self._hold(work)
                     continue
-                _log.error("a command is parked: %s", work.parking_reason)
+                _log.error("a command is parked: %s", work.parking_reason, extra=work.about)
                 work.answer = park(work, state, changes, now)
                 note(work, work.answer, changes, state)
                 decided.append(work)
@@ -171,7 +171,7 @@ class Execution:
             try:
                 decision = decide(state, request, now, self._policy)
             except Exception as error:
-                _log.exception("%s met a fault of ours", request.command.kind)
+                _log.exception("%s met a fault of ours", request.command.kind, extra=work.about)
                 work.faults.append(f"{type(error).__name__}: {error}")
                 # A Commit names only the reservation that this may yet make.
                 waiting |= {account_id, request.record_id}
@@ -181,7 +181,8 @@ class Execution:
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer
-            note(work, decision.answer, changes, state)
+            if (told := answer_to_keep(request, decision)) is not None:
+                note(work, told, changes, state)
             decided.append(work)
         return decided
 
@@ -208,6 +209,9 @@ class Execution:
 
     def _freeze_broken(self, state: State, changes: Changes) -> None:
         for account_id, reason in state.broken.items():
-            _log.critical("ALARM account %s is frozen: its ledger is broken: %s", account_id, reason)
+            about = {"account": account_id}
+            _log.critical(
+                "ALARM account %s is frozen: its ledger is broken: %s", account_id, reason, extra=about
+            )
             if (account := state.accounts[account_id]) is not None:
                 changes.accounts[account_id] = AccountChange(account, account)

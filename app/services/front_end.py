@@ -10,6 +10,7 @@ from app.services.operations import OpsRoom
 from app.services.payouts import Payouts
 from app.services.queries import Queries
 from app.services.submission import CommandBus
+from app.services.watching import UNWATCHED, Watch
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,3 +25,4 @@ class FrontEnd:
     submissions: Submissions
     payouts: Payouts
     close: Callable[[], Awaitable[None]]
+    watch: Watch = UNWATCHED

@@ -5,7 +5,7 @@ A replay that cannot be carried out either goes back to the dead letter it came 
 
 import msgspec
 
-from app.domain.commands import Command, EnsureAccount, SettlePot
+from app.domain.commands import Command, EnsureAccount, PayTogether, SettlePot
 from app.domain.dead_letters import DeadLetter
 from app.domain.outcomes import Answer, Outcome
 from app.domain.records import RefusalRecord
@@ -79,6 +79,8 @@ def _amount_of(command: Command | None) -> int:
     match command:
         case SettlePot():
             return sum(winner.amount for winner in command.winners)
+        case PayTogether():
+            return sum(part.amount for part in command.parts)
         case EnsureAccount():
             return command.initial_balance
     amount: int = getattr(command, "amount", 0) or getattr(command, "change", 0)

@@ -25,6 +25,11 @@ class Entry:
     entry_id: str
     payload: bytes
 
+    @property
+    def arrived_at(self) -> int:
+        """When it was appended, in ms since the epoch by the server's clock."""
+        return int(self.entry_id.partition("-")[0])
+
 
 @dataclass(slots=True, frozen=True)
 class Lease:

@@ -6,13 +6,24 @@ from app.domain.commands import Payout
 from app.domain.outcomes import Answer, Outcome
 from app.domain.replays import made_here
 from app.domain.requests import Request
-from app.domain.state import State
+from app.domain.state import Decision, State
 from app.services.changes import Changes
 from app.services.tracking import ItemFailure, Settled, Track
 from app.services.work import Work
 
 ALL_OR_NOTHING = "ALL_OR_NOTHING"
 """Why a line was not paid that would have been, but for another one."""
+
+
+def answer_to_keep(request: Request, decision: Decision) -> Answer | None:
+    """What the state of a command says after a decision, None when it stays as it is.
+
+    Only a replay can leave it so: one that leaves its dead letter parked, and one that may not run.
+    """
+    if decision.dead_letter is not None:
+        return decision.answer if decision.dead_letter.closed else None
+    is_void = request.replay_of and decision.answer.outcome is Outcome.EXPIRED
+    return None if is_void else decision.answer
 
 
 def note(work: Work, answer: Answer, changes: Changes, state: State) -> None:

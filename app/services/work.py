@@ -15,8 +15,8 @@ class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
     `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
-    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. Where
-    `track` says so, the state of the command `command_id` is kept.
+    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. `trace` is
+    the traceparent it came with. Where `track` says so, the state of the command `command_id` is kept.
     """
 
     raw: str
@@ -24,6 +24,7 @@ class Work:
     poison: str = ""
     answer: Answer | None = None
     marked: bool = False
+    trace: str = ""
     track: Track | None = None
     command_id: str = ""
     admitted: bool = False
@@ -35,6 +36,15 @@ class Work:
     def parking_reason(self) -> str:
         """Why the command is to be parked unrun, or "" while it may still be decided."""
         return self.poison or (self.faults[-1] if len(self.faults) >= MAX_FAULTS else "")
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What a log line about the command says beside its text."""
+        about: dict[str, object] = {"partition": self.delivery.partition}
+        if self.request is not None:
+            about["command_id"] = self.request.command_id
+            about["account"] = getattr(self.request.command, "account_id", "")
+        return about
 
     @property
     def open(self) -> bool:

@@ -28,7 +28,8 @@ def front_end(kind: str, service: RunningService, **environ: str) -> "Iterator[s
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", kind],
         env=os.environ | {"REDIS_URL": service.redis_url} | environ,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     try:
@@ -79,11 +80,11 @@ def test_where_tokens_are_required_every_call_needs_one(service: RunningService)
 def test_without_any_key_it_says_that_it_is_for_this_machine_only(service: RunningService, kind: str) -> None:
     """Whoever wonders why others cannot reach it finds the reason in the log."""
     with front_end(kind, service, HTTP_PORT=free_port(), GRPC_PORT=free_port()) as process:
-        assert process.stderr
+        assert process.stdout
         wanted = "no key to check tokens with is set: listening on 127.0.0.1 only"
-        assert any(wanted in line for line in process.stderr)
+        assert any(wanted in line for line in process.stdout)
     with front_end(kind, service, BIND_HOST="0.0.0.0") as process:  # noqa: S104
-        _, errors = process.communicate(timeout=20)
+        errors, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "BIND_HOST, JWT_HS256_SECRET: 0.0.0.0 is open to other machines" in errors
 
@@ -92,7 +93,7 @@ def test_a_second_server_on_one_port_is_an_error(service: RunningService) -> Non
     """gRPC would let both listen, and each answer some of the calls."""
     port = service.grpc.rpartition(":")[2]
     with front_end("grpc", service, GRPC_PORT=port) as process:
-        _, errors = process.communicate(timeout=20)
+        errors, _ = process.communicate(timeout=20)
     assert process.returncode == 1
     assert f"GRPC_PORT {port} of 127.0.0.1 cannot be listened on" in errors
 
@@ -102,8 +103,8 @@ def test_several_processes_share_a_port_on_purpose(service: RunningService) -> N
     environ = {"GRPC_PORT": free_port(), "GRPC_PROCESSES": "2"}
     with front_end("grpc", service, **environ) as one, front_end("grpc", service, **environ) as other:
         for process in (one, other):
-            assert process.stderr
-            assert any("gRPC on" in line for line in process.stderr)
+            assert process.stdout
+            assert any("gRPC on" in line for line in process.stdout)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     """With the exit code that tells a supervisor not to try again, and the variable's name."""
     with front_end(kind, service, **{variable: value}) as process:
-        _, errors = process.communicate(timeout=20)
+        errors, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert variable in errors
 
@@ -128,7 +129,7 @@ def test_settings_that_make_no_sense_are_refused(
 def test_a_store_laid_out_otherwise_is_refused(service: RunningService, kind: str) -> None:
     """Working on it would put accounts where nobody looks for them."""
     with front_end(kind, service, PARTITIONS="3") as process:
-        _, errors = process.communicate(timeout=20)
+        errors, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "partitions" in errors.lower()
 
@@ -137,8 +138,8 @@ def test_an_http_process_stops_although_a_client_keeps_its_connection(service: R
     """It closes what it holds before it ends, within the patience of gunicorn."""
     port = free_port()
     with front_end("http", service, HTTP_PORT=port) as process:
-        assert process.stderr
-        assert any("ASGI server listening" in line for line in process.stderr)
+        assert process.stdout
+        assert any("ASGI server listening" in line for line in process.stdout)
         connection = HTTPConnection("127.0.0.1", int(port), timeout=10)
         connection.request("GET", "/api/ready")
         answer = connection.getresponse()
@@ -146,4 +147,4 @@ def test_an_http_process_stops_although_a_client_keeps_its_connection(service: R
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
         connection.close()
-        assert "WORKER TIMEOUT" not in process.stderr.read()
+        assert "WORKER TIMEOUT" not in process.stdout.read()

@@ -159,6 +159,14 @@ def test_what_was_not_paid_is_told_and_can_be_submitted_again(
     assert (code, told["applied"], told["parked"]) == (1, 1, 1)
     assert [balance_of(service, account) for account in (frozen, broken, well)] == [6, 1, 6]
 
+    # Once they have replayed it, the batch knows.
+    letter = results[1]["deadLetterId"]
+    replayed = balance(service, "dead-letters", "replay", letter, "--reason", "mended")
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    code, told, _ = payouts(service, "status", batch_id)
+    assert (code, told["applied"], told["refused"], told["parked"]) == (1, 2, 1, 0)
+    assert balance_of(service, broken) == 6
+
 
 def test_failed_lines_come_as_csv_too(service: RunningService, tmp_path: Path) -> None:
     """Whatever the first file was."""

@@ -22,6 +22,7 @@ from tests.support.deployment import Processes
 from tests.support.guarded_store import OPS, GuardedStore, guarded_store
 from tests.support.load import load_on
 from tests.support.ports import free_port
+from tests.support.scraping import Page
 from tests.support.tokens import SECRET, signed
 from tests.support.waiting import eventually
 from tests.support.workers import crew
@@ -38,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
 
 def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
     """
-    Given processes that log in as frontend, ops, worker, scheduler and auditor
+    Given processes that log in as frontend, ops, worker, scheduler, auditor and metrics
     If they carry out a load, pause and resume, look for holds and audit everything
     Expect that no command of theirs was refused.
     """
@@ -59,6 +60,8 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         auditing = {"EVENT_FEED_LENGTH": "10", "REDIS_URL": store.url_of("auditor")}
         service.worker("workers.auditor", **soon, **auditing)
         service.front_end(REDIS_URL=store.url_of("frontend"))
+        port = free_port()
+        service.front_end("app.cli", "metrics", METRICS_PORT=port, REDIS_URL=store.url_of("metrics"))
         ops = {"REDIS_URL": store.url_of("ops"), "HTTP_PORT": free_port(), "JWT_HS256_SECRET": SECRET}
         service.front_end("app.cli", "http", **ops)
         assert asyncio.run(load()) == []
@@ -67,12 +70,21 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         eventually(lambda: read_summary(backend, PARTITIONS).last_full, 30)
         eventually(partial(switched, ops["HTTP_PORT"], "pause"), 20)
         assert switched(ops["HTTP_PORT"], "resume")
+        eventually(lambda: store_up(port), 20)
         verified = service.verify(REDIS_URL=store.url_of("auditor"))
         backend.close()
     assert verified.returncode == 0, verified.stdout + verified.stderr
     with Redis.from_url(store.url) as admin:
         assert admin.acl_log() == []
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def store_up(port: str) -> float:
+    """What the page of metrics says of the store; 0 until there is one."""
+    try:
+        return Page.read(f"127.0.0.1:{port}").value("balance_store_up")
+    except OSError:
+        return 0
 
 
 def submit_jobs(address: str) -> None:
@@ -136,6 +148,7 @@ DENIED = {
     ],
     "worker": [],
     "scheduler": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XDEL", QUEUE, "1-1")],
+    "metrics": [ANY_COMMIT, ("HSET", ACCOUNT, "balance", "1"), ("XADD", QUEUE, "*", "m", "x")],
     "auditor": [
         ("RPUSH", keys.ledger(1, "anna", 0), "x"),
         ("HSET", keys.totals(1), "entries", "1"),

@@ -168,7 +168,7 @@ def test_a_key_that_does_not_fit_is_refused(
     """With the exit code that tells a supervisor not to try again."""
     environ = served_with(authority.server()) | {"TLS_KEY_FILE": str(poker.key)}
     with front_end(kind, service, **environ) as process:
-        _, errors = process.communicate(timeout=20)
+        errors, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "TLS_CERT_FILE, TLS_KEY_FILE: " in errors
 
@@ -180,10 +180,10 @@ def test_a_key_that_breaks_later_ends_http_rather_than_its_secrecy(
     server = Authority(tmp_path).server()
     port = free_port()
     with front_end("http", service, HTTP_PORT=port, **served_with(server)) as process:
-        assert process.stderr
-        assert any("ASGI server listening on https" in line for line in process.stderr)
+        assert process.stdout
+        assert any("ASGI server listening on https" in line for line in process.stdout)
         server.key.write_text("broken")
         process.send_signal(signal.SIGHUP)
-        assert any("cannot be used" in line for line in process.stderr)
+        assert any("cannot be used" in line for line in process.stdout)
         with pytest.raises((OSError, HTTPException)):
             ask_in_the_clear(f"127.0.0.1:{port}")

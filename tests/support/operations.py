@@ -42,6 +42,7 @@ class Operated:
         self.service = RunningService(
             grpc=deployed.address,
             http=f"127.0.0.1:{self._environ['HTTP_PORT']}",
+            metrics="",
             token=poker,
             data_dir=str(folder),
             redis_url=deployed.store.url,

@@ -17,6 +17,7 @@ class RunningService:
 
     grpc: str
     http: str
+    metrics: str
     token: str
     data_dir: str
     redis_url: str

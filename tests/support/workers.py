@@ -61,6 +61,7 @@ class WorkerProcess:
                 [sys.executable, "-m", *(command or ("workers.main",))],
                 cwd=ROOT,
                 env=os.environ | own | environ,
+                stdout=stderr,
                 stderr=stderr,
             )
 

@@ -98,7 +98,7 @@ def test_the_changelog_begins_with_this_version() -> None:
     )
 
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-otel.lock", "requirements-dev.lock")
 
 
 def pins(lock: str) -> set[str]:
@@ -107,9 +107,10 @@ def pins(lock: str) -> set[str]:
 
 def test_both_locks_pin_the_same_versions() -> None:
     """What is tested is what runs: `make lock` writes both."""
-    runtime, dev = map(pins, LOCKS)
+    runtime, traced, dev = map(pins, LOCKS)
     assert runtime, "requirements.lock pins nothing"
-    assert runtime <= dev, f"pinned otherwise for tests: {sorted(runtime - dev)}"
+    assert runtime <= traced, f"pinned otherwise with traces: {sorted(runtime - traced)}"
+    assert traced <= dev, f"pinned otherwise for tests: {sorted(traced - dev)}"
 
 
 @pytest.mark.parametrize("lock", LOCKS)

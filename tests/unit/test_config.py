@@ -121,6 +121,13 @@ def test_ports_differ_unless_they_are_picked_later() -> None:
     assert Settings.from_environment({"HTTP_PORT": "0", "GRPC_PORT": "0"}).grpc_port == 0
 
 
+def test_several_processes_show_one_page_where_they_share_a_folder() -> None:
+    """Else each scrape would be of one of them, by chance."""
+    several = {"SERVE_METRICS": "on", "HTTP_PROCESSES": "2"}
+    assert refusal(**several).startswith("SERVE_METRICS, HTTP_PROCESSES, METRICS_DIR: ")
+    assert Settings.from_environment(several | {"METRICS_DIR": "counts"}).metrics_dir == Path("counts")
+
+
 def test_tokens_are_checked_with_exactly_one_key() -> None:
     """A secret and a public key together would let the token choose its algorithm."""
     assert "exactly one" in refusal(JWT_HS256_SECRET=SECRET, JWT_PUBLIC_KEY=PEM)

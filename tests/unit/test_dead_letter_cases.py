@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
+from app.domain.accounts import ACTIVE, FROZEN
 from app.domain.commands import CashOut, Commit, Deposit, EnsureAccount, Reserve
 from app.domain.dead_letters import REISSUED, REPLAYED, RESOLVED
 from app.domain.identifiers import hash_key
 from app.domain.outcomes import Answer, Outcome
+from app.queueing.envelope import seal
 from app.services.dead_letters import (
     ALREADY_APPLIED,
     APPLIED,
@@ -21,7 +23,9 @@ from app.services.dead_letters import (
     Wish,
     causes_of,
 )
+from app.services.queue import Lane
 from app.services.stops import Stop
+from app.services.tracking import OWN
 from app.storage import keys
 from app.storage.backends.memory_values import apply
 from app.storage.stops import StoreStops
@@ -191,3 +195,32 @@ def test_a_letter_of_another_release_is_left_alone(ops: OpsScene) -> None:
     apply(ops.scene.server, "HSET", keys.dead_letters(0), ["000-i-1-0-0", '{"v":9}'])
     assert ops.letters.find(Wish()) == []
     assert replay(ops.letters, "000-i-1-0-0") == [NOT_FOUND]
+
+
+def test_the_state_of_a_submitted_command_is_parked_until_a_replay_settles_it(
+    ops: OpsScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not refused by the way: what leaves its dead letter parked, or may not run, leaves the state too."""
+    bug = Planted(monkeypatch, Deposit)
+    tracked = seal(UNLUCKY, key="k", command_id="job-1", remaining_ms=0, track=OWN)
+    ops.scene.send(tracked, lane=Lane.BULK)
+    ops.owner.work()
+    bug.mended = True
+    (letter,) = ops.letters.find(Wish())
+    states = ops.scene.hash_of(keys.command(0, "job-1"))
+    parked = dict(states)
+    assert letter.dead_letter_id.encode() in b"".join(parked.values())
+    assert ops.retry(Deposit(account_id=ALICE, amount=1), "open").ok
+    for status in (FROZEN, ACTIVE):
+        assert states == parked
+        ops.scene.hash_of(keys.account(0, ALICE))["status"] = status.encode()
+        replay(ops.letters, letter.dead_letter_id)
+        queue = ops.scene.server.value(keys.queue(0, Lane.BULK))
+        (entry,) = queue.entries.values()
+        ops.owner.work()
+    assert states != parked
+    settled = dict(states)
+    ops.scene.send_text(0, entry.payload, Lane.BULK)
+    ops.owner.work()
+    assert states.keys() == settled.keys()
+    assert ops.scene.amounts(ALICE) == [1, 13]

@@ -74,7 +74,7 @@ def test_a_folder_stays_taken_while_a_child_lives(environ: dict[str, str]) -> No
         pass
 
 
-@pytest.mark.parametrize("name", ["HTTP_PORT", "GRPC_PORT"])
+@pytest.mark.parametrize("name", ["HTTP_PORT", "GRPC_PORT", "METRICS_PORT"])
 def test_a_port_in_use_is_refused_by_name(environ: dict[str, str], name: str) -> None:
     """Also where the other server would share it: each would answer some of the calls."""
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:

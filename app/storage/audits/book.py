@@ -79,7 +79,8 @@ class FindingsBook:
         plan.write("HSET", key, place, _encode(msgspec.structs.replace(kept, cleared=now)).decode())
         plan.write("HINCRBY", keys.META, "commits", 1)
         if not self._store.commit(plan):
-            _log.warning("gone: %s at %s", kept.finding.what, place)
+            about = {"account": kept.finding.account_id or ""}
+            _log.warning("gone: %s at %s", kept.finding.what, place, extra=about)
 
     def _report(self, finding: Finding, *, may_freeze: bool) -> None:
         account = finding.account_id if may_freeze and finding.what not in NOTICES else None
@@ -162,12 +163,13 @@ def _entry(
 
 def _tell(finding: Finding, *, is_new: bool, froze: bool, repaired: bool) -> None:
     text = f"{finding.what} at {finding.where}: expected {finding.expected}, found {finding.found}"
+    about = {"account": finding.account_id or ""}
     if repaired:
-        _log.warning("repaired: %s", text)
+        _log.warning("repaired: %s", text, extra=about)
     elif finding.what in NOTICES:
         if is_new:
-            _log.warning("%s", text)
+            _log.warning("%s", text, extra=about)
     elif is_new:
-        _log.error("ALARM %s", text)
+        _log.error("ALARM %s", text, extra=about)
     if froze:
-        _log.critical("ALARM account %s is frozen: %s", finding.account_id, text)
+        _log.critical("ALARM account %s is frozen: %s", finding.account_id, text, extra=about)

@@ -40,11 +40,13 @@ class ValkeyBackend:
     so many replicas have it on disk: for those who answer somebody themselves, as workers do not.
     """
 
-    def __init__(self, url: str, wait_replicas: int = 0) -> None:
+    def __init__(
+        self, url: str, wait_replicas: int = 0, timeout_seconds: float = SOCKET_TIMEOUT_SECONDS
+    ) -> None:
         self.commits = 0
         self._wait_replicas = wait_replicas
         self._primary = Primary(url, connection_options())
-        self._connection: Any = _make_connection(self._primary.url)
+        self._connection: Any = _make_connection(self._primary.url, timeout_seconds)
 
     def read(self, plan: Plan) -> tuple[int, list[Reply]]:
         """See Backend."""
@@ -243,8 +245,8 @@ def parse_entries(entries: list[Any]) -> list[Entry]:
     return [Entry(entry_id.decode(), fields[1] if fields else b"") for entry_id, fields in entries]
 
 
-def _make_connection(url: str) -> ConnectionInterface:
-    pool = ConnectionPool.from_url(url, **connection_options())
+def _make_connection(url: str, timeout_seconds: float) -> ConnectionInterface:
+    pool = ConnectionPool.from_url(url, **connection_options() | {"socket_timeout": timeout_seconds})
     return pool.make_connection()
 
 

@@ -229,9 +229,10 @@ class AsyncCommandLog:
         check_store: Callable[[int], int],
         wait_replicas: int = 0,
         beside: Sequence[AsyncConnection] = (),
+        connect: Callable[[str, float], AsyncConnection] = AsyncConnection,
     ) -> None:
-        self._appending = AsyncConnection(url, APPEND_SECONDS)
-        self._listening = AsyncConnection(url, LISTEN_SECONDS)
+        self._appending = connect(url, APPEND_SECONDS)
+        self._listening = connect(url, LISTEN_SECONDS)
         self._check_store = check_store
         self._wait_replicas = wait_replicas
         self._all = (self._appending, self._listening, *beside)

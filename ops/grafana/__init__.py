@@ -1,0 +1,1 @@
+"""The dashboard, from code: `python -m ops.grafana` writes ops/grafana/dashboards/balance.json."""
