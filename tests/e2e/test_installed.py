@@ -17,7 +17,7 @@ from zipfile import ZipFile
 import jwt
 import pytest
 
-from tests.support.deploying import Container, composed, dockerfile_commands
+from tests.support.deploying import Container, composed, dockerfile_commands, lock_of_the_image
 from tests.support.guarded_store import GuardedStore, guarded_store
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -25,8 +25,10 @@ from tests.tidy.tree import ROOT
 
 PIP = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--quiet"]
 SOURCES = ("app", "scheduler", "workers", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+NO_COLLECTOR = "http://127.0.0.1:9"  # nobody listens there, and no process minds
 HEALTHY_SECONDS = 40.0
 GRACE_SECONDS = 20.0
+pytestmark = pytest.mark.timeout(300)  # it fetches what is locked
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,8 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, symlinks=True)
     install = [*PIP, "--python", str(folder / "bin" / "python"), "install"]
-    locked = ["--require-hashes", "-r", str(ROOT / "requirements.lock")]
-    subprocess.run([*install, *locked], check=True, timeout=110)
+    locked = ["--require-hashes", "-r", str(ROOT / lock_of_the_image())]
+    subprocess.run([*install, *locked], check=True, timeout=200)
     subprocess.run([*install, "--no-index", "--no-deps", str(wheel)], check=True, timeout=60)
     return folder / "bin"
 
@@ -88,7 +90,7 @@ class Host:
             for name, value in container.environ.items()
         }
         own = {"PATH": f"{self._programs}:/usr/bin:/bin", "HOME": "/nowhere"}
-        return secrets | own | self.ports[container.name] | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+        return secrets | own | self.ports[container.name] | {"OTEL_EXPORTER_OTLP_ENDPOINT": NO_COLLECTOR}
 
     def start(self, container: Container) -> None:
         with (self._folder / f"{container.name}.log").open("wb") as log:

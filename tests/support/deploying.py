@@ -45,6 +45,12 @@ def dockerfile_commands() -> list[tuple[str, ...]]:
     return [tuple(json.loads(words)) for words in _INSTRUCTION.findall(DOCKERFILE.read_text())]
 
 
+def lock_of_the_image() -> str:
+    """The file of locked requirements that the image is made from."""
+    (found,) = re.findall(r"--require-hashes -r (\S+)", DOCKERFILE.read_text())
+    return str(found)
+
+
 def manifests() -> list[dict[str, Any]]:
     """Every object for Kubernetes."""
     return [each for path in MANIFESTS for each in yaml.safe_load_all(path.read_text())]
