@@ -92,12 +92,13 @@ def test_a_count_that_is_absent_is_zero(ground: Ground, kept: str | None, expect
 def test_a_key_that_must_be_absent(ground: Ground) -> None:
     """Of whatever type; one that has expired is absent."""
     backend = ground.backend()
-    write(backend, ("SET", "a string", "text", "PX", 30), ("RPUSH", "a list", "element"))
+    write(backend, ("SET", "a string", "text", "PX", 60_000), ("RPUSH", "a list", "element"))
     plan = plan_of(FIRST)
     for key in ("nothing", "a string", "a list"):
         plan.expect_absent(key)
     assert backend.commit(plan) == [2, 3]
-    ground.pass_time(31)
+    write(backend, ("SET", "a string", "text", "PX", 1))
+    ground.pass_time(20)
     assert backend.commit(plan) == [3]
 
 

@@ -129,9 +129,10 @@ def test_the_time_is_the_servers(ground: Ground) -> None:
 def test_what_is_past_its_time_is_not_there(ground: Ground) -> None:
     """Expiry needs nobody to sweep."""
     backend = ground.backend()
-    write(backend, ("SET", "short", "text", "PX", 30), ("SET", "long", "text", "PX", 60_000))
+    write(backend, ("SET", "short", "text", "PX", 60_000), ("SET", "long", "text", "PX", 60_000))
     assert read(backend, ("GET", "short"), ("GET", "long")) == [b"text", b"text"]
-    ground.pass_time(31)
+    write(backend, ("SET", "short", "text", "PX", 1))
+    ground.pass_time(20)
     assert read(backend, ("GET", "short"), ("GET", "long")) == [None, b"text"]
 
 
