@@ -17,7 +17,7 @@ run: .venv/.runtime  ## start the whole service; settings come from the environm
 	$(BIN)/balance up
 
 test: .venv/.dev  ## run the tests; ARGS="-k pots" goes to pytest
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 soak: .venv/.dev  ## run the long random loads; ARGS="-k kill" runs some, SOAK_SEED=1 the same ones again
 	$(BIN)/python -m pytest -m soak -n auto --dist loadgroup $(ARGS)

@@ -6,7 +6,7 @@ Reading removes nothing, so all of it may be dropped at any time and read again.
 from collections import deque
 from collections.abc import Container, Iterator
 
-from app.domain.commands import SettlePot
+from app.domain.commands import PayTogether, SettlePot
 from app.queueing.envelope import open_message
 from app.queueing.limits import (
     ALONE_COST,
@@ -179,9 +179,10 @@ def _cost(delivery: Delivery) -> int:
 
 
 def _accounts(delivery: Delivery) -> Iterator[str]:
-    """The accounts, or tables, that the commands touch; a settlement touches all that it pays."""
+    """The accounts, or tables, that the commands touch; who is paid by a command of many is touched too."""
     for work in delivery.works:
         if work.request:
             yield work.request.aggregate_id
-            if isinstance(work.request.command, SettlePot):
-                yield from (winner.account_id for winner in work.request.command.winners)
+            match work.request.command:
+                case SettlePot(winners=paid) | PayTogether(parts=paid):
+                    yield from (each.account_id for each in paid)
