@@ -93,8 +93,7 @@ def write_capacity(seconds: float) -> None:
 def _costs(place: Place, seconds: float) -> Iterator[Cost]:
     asyncio.run(_run(place.grpc, "opening", _deposit_much, 1.0))
     for name, (commands, step) in STEPS.items():
-        taken = partial(_taken, place.grpc, name, step, seconds)
-        yield _measured(place, name, lambda taken=taken, each=commands: taken() * each)
+        yield _measured(place, name, partial(_commands_taken, place.grpc, name, step, seconds, commands))
     yield _measured(
         place,
         f"hand ({len(BETS)} contributions and a settlement, each)",
@@ -115,8 +114,9 @@ async def _deposit_much(client: AsyncBalanceClient, account_id: str, key: str) -
     await client.deposit(account_id, 1_000_000_000, idempotency_key=key)
 
 
-def _taken(target: str, name: str, step: Step, seconds: float) -> int:
-    return asyncio.run(_run(target, name, step, seconds))
+def _commands_taken(target: str, name: str, step: Step, seconds: float, each: int) -> int:
+    """How many commands were carried out by steps of so many each."""
+    return asyncio.run(_run(target, name, step, seconds)) * each
 
 
 async def _run(target: str, name: str, step: Step, seconds: float) -> int:

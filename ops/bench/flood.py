@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        transport.write(_OPENING)
+        self._transport.write(_OPENING)
 
     def call(self, message: bytes, began: float) -> None:
         """Start a call; its time counts from `began`."""

@@ -45,7 +45,7 @@ def direct_commits(url: str, seconds: float) -> Measured:
 def _deposit(deciding: Deciding, key: str, delivery: Delivery, partitions: int) -> Plan:
     now = int(time.time() * 1_000)
     deciding.do(Deposit(account_id=deciding.account_id, amount=1, source="bench"), now, key)
-    writing = Writing(partitions, POLICY.refusal_ttl_ms, now)
+    writing = Writing(partitions, POLICY.refusal_ttl_ms, POLICY.refusal_ttl_ms, now)
     writing.owned(delivery.partition, delivery.epoch)
     writing.changes(deciding.changes)
     writing.answers([delivery])
