@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.carrying import Carrier
 from tests.support.grounds import Ground, RealGround, RedisStore, TwinGround
 from tests.support.store import RealStore
 
@@ -33,6 +34,12 @@ def ground(request: pytest.FixtureRequest) -> Ground:
 def real_ground(request: pytest.FixtureRequest) -> RealGround:
     """One empty real server after the other."""
     return _real_ground(request)
+
+
+@pytest.fixture
+def carrier(ground: Ground) -> Carrier:
+    """The owner of all partitions."""
+    return Carrier(ground.backend())
 
 
 def _real_ground(request: pytest.FixtureRequest) -> RealGround:

@@ -24,12 +24,6 @@ ANNA, BERT = id_in(1), id_in(2)
 TABLE = id_in(3)
 
 
-@pytest.fixture
-def carrier(ground: Ground) -> Carrier:
-    """The owner of all partitions."""
-    return Carrier(ground.backend())
-
-
 # Loading
 
 

@@ -16,12 +16,6 @@ from tests.support.grounds import Ground, read
 ANNA, TABLE = id_in(1), id_in(3)
 
 
-@pytest.fixture
-def carrier(ground: Ground) -> Carrier:
-    """The owner of all partitions."""
-    return Carrier(ground.backend())
-
-
 # Ledger segments
 
 

@@ -33,12 +33,6 @@ BATCH = "b-1"
 
 
 @pytest.fixture
-def carrier(ground: Ground) -> Carrier:
-    """The owner of all partitions."""
-    return Carrier(ground.backend())
-
-
-@pytest.fixture
 def submissions(ground: Ground) -> Submissions:
     return Submissions(
         StoreCommands(Alongside(ground.backend())),

@@ -24,12 +24,6 @@ BATCH = "b-1"
 
 
 @pytest.fixture
-def carrier(ground: Ground) -> Carrier:
-    """The owner of all partitions."""
-    return Carrier(ground.backend())
-
-
-@pytest.fixture
 def batches(ground: Ground) -> StoreBatches:
     return StoreBatches(Alongside(ground.backend()), PARTITIONS)
 

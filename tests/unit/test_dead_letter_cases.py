@@ -1,7 +1,5 @@
 """Dead letters out of the ordinary: keys lost, or none, unreadable ones, stopped kinds; and finding them."""
 
-from collections.abc import Iterator
-
 import pytest
 from msgspec.structs import replace
 
@@ -29,7 +27,7 @@ from app.services.tracking import OWN
 from app.storage import keys
 from app.storage.backends.memory_values import apply
 from app.storage.stops import StoreStops
-from tests.support.ops_desk import OLGA, log_lines, replay
+from tests.support.ops_desk import OLGA, replay
 from tests.support.ops_scene import UNLUCKY, YEAR, OpsScene, Planted
 from tests.support.scene import (
     ALICE,
@@ -38,15 +36,6 @@ from tests.support.scene import (
     reservation_id,
     sealed,
 )
-
-
-@pytest.fixture
-def ops() -> Iterator[OpsScene]:
-    """Whatever was done: at the end the records agree with each other, and the log's chain holds."""
-    ops = OpsScene()
-    yield ops
-    ops.scene.audit()
-    log_lines(ops.desk)
 
 
 def test_a_command_whose_key_was_lost_is_only_issued_anew_when_that_is_asked_for(

@@ -1,7 +1,5 @@
 """Dead letters from the fault to the replay, on the twin: once, whatever is doubled, lost, or late."""
 
-from collections.abc import Iterator
-
 import pytest
 from msgspec.structs import replace
 
@@ -31,15 +29,6 @@ from tests.support.scene import (
     BOB,
     go_away,
 )
-
-
-@pytest.fixture
-def ops() -> Iterator[OpsScene]:
-    """Whatever was done: at the end the records agree with each other, and the log's chain holds."""
-    ops = OpsScene()
-    yield ops
-    ops.scene.audit()
-    log_lines(ops.desk)
 
 
 def test_a_mended_fault_is_replayed_once_and_the_log_tells_it(
