@@ -1,11 +1,13 @@
-"""What several tests without a server begin with."""
+"""What tests without a server begin with; assertions in builders explain themselves as those in tests do."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ops_desk import log_lines
-from tests.support.ops_scene import OpsScene
+pytest.register_assert_rewrite("tests.support.domain", "tests.support.pots")
+
+from tests.support.ops_desk import log_lines  # noqa: E402 - after the line above
+from tests.support.ops_scene import OpsScene  # noqa: E402
 
 
 @pytest.fixture
