@@ -15,7 +15,7 @@ Prometheus reads it with [prometheus/prometheus.yml](prometheus/prometheus.yml),
 [prometheus/alerts.yml](prometheus/alerts.yml) (each alert has a page in [runbooks](runbooks)), and Grafana
 shows it on [grafana/dashboards/balance.json](grafana/dashboards/balance.json).
 
-![The dashboard after 36 minutes of simulated play beside other work; a worker was killed](pictures/dashboard.svg)
+![The dashboard after 36 minutes of simulated play; a worker was killed](pictures/dashboard.svg)
 
 A process on its own (`python -m workers.main`) serves its page with `SERVE_METRICS=on`; several on one
 machine share a page where `METRICS_DIR` names a folder. What is read from the store is told by `balance
