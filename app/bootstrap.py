@@ -196,17 +196,16 @@ async def open_front_end(settings: Settings, telemetry: Telemetry = NO_TELEMETRY
     check = partial(check_store, settings)
     with suppress(StoreUnavailable):  # the bus refuses commands until the store has passed the check
         await asyncio.to_thread(check)
-    url, connect = store_url(settings), _connector(telemetry)
+    url, connect, partitions = store_url(settings), _connector(telemetry), settings.partitions
     reads = [connect(url, READ_SECONDS) for _ in range(3)]
-    queries = StoreQueries(reads[0], settings.partitions)
-    history = StoreHistory(reads[1], settings.partitions)
-    lookups = StoreLookups(reads[2], settings.partitions)
-    jobs = AsyncConnection(store_url(settings), wait_replicas=settings.wait_replicas)
-    partitions = settings.partitions
+    queries = StoreQueries(reads[0], partitions)
+    history = StoreHistory(reads[1], partitions)
+    lookups = StoreLookups(reads[2], partitions)
+    jobs = AsyncConnection(url, wait_replicas=settings.wait_replicas)
     log = AsyncCommandLog(url, check, settings.wait_replicas, [*reads, jobs], connect)
     bus = Bus(
         log,
-        partitions=settings.partitions,
+        partitions=partitions,
         max_waiting=settings.max_waiting_commands,
         replied=telemetry.replied,
     )
@@ -260,7 +259,7 @@ class OpsThreads:
     def _run(self, job: Callable[[OpsDesk], Result]) -> Result:
         settings = self._settings
         with closing(ValkeyBackend(store_url(settings), settings.wait_replicas)) as backend:
-            return job(ops_desk(backend, self._settings))
+            return job(ops_desk(backend, settings))
 
 
 def ops_desk(backend: Backend, settings: Settings) -> OpsDesk:

@@ -182,10 +182,8 @@ class ValkeyBackend:
         on_disk = 0
         for wait in ("WAIT", REPLICAS_MS), *(("WAITAOF", 0, each) for each in REPLICAS_AGAIN_MS):
             *command, milliseconds = wait
-            if (
-                not self._connection.is_connected
-            ):  # another one has written nothing, and would be told so much
-                break
+            if not self._connection.is_connected:
+                break  # another one has written nothing, and would be told so much
             reply = self.call(*command, self._wait_replicas, milliseconds)
             on_disk = reply[1] if isinstance(reply, list) else 0
             if on_disk >= self._wait_replicas:
