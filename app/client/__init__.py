@@ -7,6 +7,9 @@ from .aio import AsyncBalanceClient
 from .answers import (
     Account,
     Balance,
+    Batch,
+    BatchItem,
+    BatchItems,
     Command,
     CommandAnswer,
     Contribution,
@@ -25,6 +28,7 @@ from .answers import (
     Table,
     Transaction,
 )
+from .batches import PayoutLine
 from .calls import PayoutTo, Winner
 from .cashier import AsyncSeatCashier, SeatCashier
 from .errors import BalanceError, CallFailed, CircuitOpen, DeadLettered, Refused, Unanswered
@@ -39,6 +43,9 @@ __all__ = [
     "Balance",
     "BalanceClient",
     "BalanceError",
+    "Batch",
+    "BatchItem",
+    "BatchItems",
     "CallFailed",
     "CircuitOpen",
     "Command",
@@ -48,6 +55,7 @@ __all__ = [
     "Join",
     "Leave",
     "Payout",
+    "PayoutLine",
     "PayoutTo",
     "Policy",
     "Pot",

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from tenacity import AsyncRetrying
 
-from . import calls, jobs
+from . import batches, calls, jobs
 from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import async_method
@@ -58,6 +58,10 @@ class AsyncBalanceClient:
     submit = async_method(jobs.submit)
     submit_payout = async_method(jobs.submit_payout)
     get_command = async_method(jobs.get_command)
+    submit_batch = async_method(batches.submit_batch)
+    get_batch = async_method(batches.get_batch)
+    list_batch_items = async_method(batches.list_batch_items)
+    cancel_batch = async_method(batches.cancel_batch)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""
@@ -72,9 +76,9 @@ class AsyncBalanceClient:
             return await AsyncRetrying(**self._desk.policy.retrying())(self._attempt, call, deadline)
 
     async def _attempt(self, call: Call[Answer], deadline: float) -> Answer:
-        how = self._desk.attempt(deadline)
+        how = self._desk.attempt(call, deadline)
         try:
-            message = await getattr(self._stub, call.method)(call.request, **how)
+            message = await getattr(self._stub, call.method)(call.sent, **how)
         except grpc.aio.AioRpcError as error:
             raise self._desk.failed(call, how, error.code(), error.details() or "") from error
         return self._desk.answered(call, message)

@@ -214,3 +214,49 @@ class Command:
     done_at: str
     dead_letter_id: str
     answer: CommandAnswer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of payouts as it stands: `items` lines of `total` chips, `sent` queued, `settled` of these.
+
+    Those are paid now, paid before under their key, refused by a rule, or parked for ops; a brief look leaves
+    out which. `finished` when nothing more will happen by itself. Of a dry run only the id is known.
+    """
+
+    batch_id: str
+    items: int
+    total: int
+    sent: int
+    settled: int
+    applied: int
+    replayed: int
+    refused: int
+    parked: int
+    finished: bool
+    created_at: str
+    submitted_by: str
+    cancelled_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """What became of a line: applied, replayed, refused or parked. If not paid: why, and what it was."""
+
+    line: int
+    status: str
+    error: str
+    dead_letter_id: str
+    account_id: str
+    amount: int
+    idempotency_key: str
+    payout_type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItems:
+    """Settled lines in their order; more follow after `next_line`, unless it is 0. A page may be empty."""
+
+    items: tuple[BatchItem, ...]
+    next_line: int

@@ -4,9 +4,10 @@ Where a call takes an idempotency key and the caller gives none, one is made her
 the call sends the same key.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -21,12 +22,21 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """One call, ready to be sent, any number of times. `key` where the request itself has no field for it."""
+    """One call, ready to be sent, any number of times. `key` where the request itself has no field for it.
+
+    A call that is a stream of messages has `more` of them behind its request.
+    """
 
     method: str
     request: Message
     read: Callable[[Any], Answer]
     key: str = ""
+    more: tuple[Message, ...] | None = None
+
+    @property
+    def sent(self) -> Message | Iterator[Message]:
+        """What gRPC is given to send, at each attempt."""
+        return self.request if self.more is None else chain((self.request,), self.more)
 
     @property
     def idempotency_key(self) -> str:
@@ -217,8 +227,14 @@ def list_reservations(account_id: str) -> Call[tuple[answers.ReservationRecord, 
 
 
 def _fields(message: Message) -> dict[str, Any]:
-    fields = (each for each in message.DESCRIPTOR.fields if not each.is_repeated)
-    return {each.name: getattr(message, each.name) for each in fields}
+    fields: dict[str, Any] = {}
+    for each in message.DESCRIPTOR.fields:
+        value = getattr(message, each.name)
+        if not each.is_repeated:
+            fields[each.name] = value
+        elif value:
+            fields[each.name] = tuple(map(_fields, value))
+    return fields
 
 
 def _balance(message: pb.GetBalanceResponse) -> answers.Balance:

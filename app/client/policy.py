@@ -33,9 +33,9 @@ CHANNEL_OPTIONS: Mapping[str, int | str] = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 2_000,
     "grpc.max_reconnect_backoff_ms": 1_000,
-    # The service takes no larger request, and no answer comes near it.
+    # The service takes no larger request; its largest answer is a page of 500 lines of a batch.
     "grpc.max_send_message_length": 64 * 1024,
-    "grpc.max_receive_message_length": 256 * 1024,
+    "grpc.max_receive_message_length": 1024 * 1024,
 }
 
 
@@ -43,10 +43,10 @@ CHANNEL_OPTIONS: Mapping[str, int | str] = {
 class Policy:
     """The limits of one client.
 
-    An attempt is given up after `attempt_seconds`, a call after `total_seconds`. The pause before the n-th
-    retry is random, up to `first_pause_seconds` x 2^(n-1) and at most `longest_pause_seconds`. After
-    `breaker_failures` failed attempts in a row new calls fail at once, but for one probe each
-    `breaker_pause_seconds`.
+    An attempt is given up after `attempt_seconds` (one to send a batch is not), a call after `total_seconds`.
+    The pause before the n-th retry is random, up to `first_pause_seconds` x 2^(n-1) and at most
+    `longest_pause_seconds`. After `breaker_failures` failed attempts in a row new calls fail at once, but for
+    one probe each `breaker_pause_seconds`.
     """
 
     attempt_seconds: float = 2.0
@@ -87,12 +87,14 @@ class Desk:
         self.breaker.admit(call.method)
         return time.monotonic() + self.policy.total_seconds
 
-    def attempt(self, deadline: float) -> dict[str, Any]:
+    def attempt(self, call: Call[Any], deadline: float) -> dict[str, Any]:
         """How the next attempt is sent: for how long, and in whose name."""
+        left = deadline - time.monotonic()
+        most = left if call.more is not None else self.policy.attempt_seconds
         token = self.token() if callable(self.token) else self.token
         authorization = (("authorization", f"Bearer {token}"),) if token else ()
         return {
-            "timeout": max(0.0, min(self.policy.attempt_seconds, deadline - time.monotonic())),
+            "timeout": max(0.0, min(most, left)),
             "metadata": (*authorization, *headers()),
         }
 
@@ -105,7 +107,7 @@ class Desk:
             self.breaker.failed()
         elif status is not StatusCode.DEADLINE_EXCEEDED:
             self.breaker.answered()
-        elif sent["timeout"] >= self.policy.attempt_seconds:
+        elif call.more is None and sent["timeout"] >= self.policy.attempt_seconds:
             self.breaker.failed()  # one cut short by the caller's own deadline says nothing about the service
         return error
 

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import grpc
 from tenacity import Retrying
 
-from . import calls, jobs
+from . import batches, calls, jobs
 from .calls import Call
 from .gen.balance_pb2_grpc import BalanceServiceStub
 from .methods import method
@@ -62,6 +62,10 @@ class BalanceClient:
     submit = method(jobs.submit)
     submit_payout = method(jobs.submit_payout)
     get_command = method(jobs.get_command)
+    submit_batch = method(batches.submit_batch)
+    get_batch = method(batches.get_batch)
+    list_batch_items = method(batches.list_batch_items)
+    cancel_batch = method(batches.cancel_batch)
 
     def within(self, seconds: float) -> Self:
         """The same client, connection and breaker, with another deadline for each whole call."""
@@ -77,9 +81,9 @@ class BalanceClient:
         return answer
 
     def _attempt(self, call: Call[Answer], deadline: float) -> Answer:
-        how = self._desk.attempt(deadline)
+        how = self._desk.attempt(call, deadline)
         try:
-            message = getattr(self._stub, call.method)(call.request, **how)
+            message = getattr(self._stub, call.method)(call.sent, **how)
         except grpc.RpcError as error:
             raise self._desk.failed(call, how, error.code(), error.details() or "") from error
         return self._desk.answered(call, message)

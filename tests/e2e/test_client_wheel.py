@@ -102,7 +102,7 @@ def test_the_wheel_alone_buys_in(python: Path, service: RunningService, tmp_path
 def test_what_the_readme_says_is_true(python: Path, service: RunningService, tmp_path: Path) -> None:
     """Its examples run, one after the other, as a reader would type them."""
     examples = re.findall(r"```python\n(.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     program = "\n".join(examples).replace("127.0.0.1:50051", service.grpc)
     run(python, "-c", program, cwd=tmp_path)
 

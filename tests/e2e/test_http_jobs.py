@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from app.client import BalanceClient
+from app.client import BalanceClient, PayoutLine, Refused
 from app.client.calls import deposit
 from app.domain.identifiers import partition_of
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
+from tests.support.clients import KINDS, client_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 from tests.support.web import Answer, ask, balance_of, code_of, opened, post
@@ -110,6 +111,32 @@ def test_the_client_submits_and_looks_up(service: RunningService) -> None:
         assert client.get_balance(account).balance == 12
     over_http = submit(service, key, operation="Deposit", accountId=account, amount=5, source="s")
     assert over_http.body == {"commandId": taken.command_id, "status": "done"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_client_sends_a_batch_and_looks_it_up(service: RunningService, kind: str) -> None:
+    """One line cannot be paid, and says why; the batch is told whole, sent again, and is done."""
+    account, batch_id = opened(service), uuid4().hex
+    lines = [PayoutLine(account, n, reason="race") for n in range(1, 1001)]
+    with client_of(kind, service.grpc) as client:
+        with pytest.raises(Refused, match="INVALID_BATCH") as refused:
+            client.submit_batch([*lines, PayoutLine("", 1)], batch_id=batch_id)
+        assert [each["line"] for each in refused.value.answer["problems"]] == [1001]
+        checked = client.submit_batch(lines, batch_id=batch_id, dry_run=True)
+        assert (checked.batch_id, checked.sent) == (batch_id, 0)
+        taken = client.within(60).submit_batch(lines, batch_id=batch_id, count=1000, total=500_500)
+        assert (taken.items, taken.total, taken.sent) == (1000, 500_500, 1000)
+        eventually(lambda: client.get_batch(batch_id, brief=True).finished)
+        assert client.get_batch(batch_id).applied == 1000
+        page = client.list_batch_items(batch_id, after_line=998)
+        assert [(each.line, each.status) for each in page.items] == [(999, "applied"), (1000, "applied")]
+        assert page.next_line == 0
+        assert client.list_batch_items(batch_id, failed=True).items == ()
+        assert client.submit_batch(lines, batch_id=batch_id) == client.get_batch(batch_id)
+        assert not client.cancel_batch(batch_id).cancelled_at
+        with pytest.raises(Refused, match="BATCH_NOT_FOUND"):
+            client.get_batch("no-such-batch")
+        assert client.get_balance(account).balance == 500_500
 
 
 def test_a_batch_is_taken_and_paid(service: RunningService) -> None:

@@ -17,7 +17,10 @@ Line = Message | tuple[grpc.StatusCode, str]
 
 @dataclass
 class ScriptedService:
-    """Where it listens, what it is yet to say, and what it was asked: method, request and authorization."""
+    """Where it listens, what it is yet to say, and what it was asked: method, request and authorization.
+
+    The request of a stream is the list of its messages.
+    """
 
     target: str = ""
     script: list[Line] = field(default_factory=list)
@@ -38,16 +41,19 @@ class _Handler(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
         method = details.method.rpartition("/")[2]
+        streams = method == "SubmitBatch"
         authorization = dict(details.invocation_metadata or ()).get("authorization")
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            self._service.asked.append((method, request, authorization))
+            asked = list(request) if streams else request
+            self._service.asked.append((method, asked, authorization))
             line = self._service.script.pop(0)
             if isinstance(line, tuple):
                 context.abort(*line)
             return line
 
-        return grpc.unary_unary_rpc_method_handler(
+        handler = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        return handler(
             answer,
             request_deserializer=_request_class(method).FromString,
             response_serializer=lambda message: message.SerializeToString(),

@@ -24,6 +24,7 @@ from app.client import (
     DeadLettered,
     Join,
     Payout,
+    PayoutLine,
     Policy,
     Refused,
     Showdown,
@@ -68,6 +69,16 @@ def test_a_callers_key_is_kept(client: Any, service: ScriptedService) -> None:
     service.answers(AWAY, DONE)
     client.deposit("a", 5, idempotency_key="mine")
     assert service.keys == ["mine", "mine"]
+
+
+def test_a_batch_is_sent_again_whole(client: Any, service: ScriptedService) -> None:
+    """The service knows how much of it it has; the lines may come from anywhere, once."""
+    service.answers(AWAY, pb.SubmitBatchResponse(ok=True, batch=pb.Batch(batch_id="b", sent=2)))
+    lines = (PayoutLine(account_id, 5) for account_id in ("a", "b"))
+    assert client.submit_batch(lines, batch_id="b").sent == 2
+    (_, first, _), (_, second, _) = service.asked
+    assert first == second
+    assert [item.account_id for message in first for item in message.items] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

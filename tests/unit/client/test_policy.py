@@ -7,7 +7,7 @@ import pytest
 from grpc import StatusCode
 from tenacity import RetryCallState, Retrying
 
-from app.client import calls
+from app.client import batches, calls
 from app.client.breaker import Breaker
 from app.client.errors import (
     BalanceError,
@@ -146,10 +146,21 @@ def test_an_attempt_ends_with_the_call_at_the_latest() -> None:
     """Its own limit holds until less than that is left."""
     desk = Desk(Policy(attempt_seconds=2.0, total_seconds=10.0), CountingBreaker(), None)
     call = calls.deposit("a", 1)
-    assert desk.attempt(desk.open(call))["timeout"] == 2.0
+    assert desk.attempt(call, desk.open(call))["timeout"] == 2.0
     hurried = Desk(Policy(attempt_seconds=2.0, total_seconds=1.0), CountingBreaker(), None)
-    assert 0 < hurried.attempt(hurried.open(call))["timeout"] <= 1.0
-    assert hurried.attempt(0.0)["timeout"] == 0.0
+    assert 0 < hurried.attempt(call, hurried.open(call))["timeout"] <= 1.0
+    assert hurried.attempt(call, 0.0)["timeout"] == 0.0
+
+
+def test_a_batch_has_the_whole_time_of_its_call() -> None:
+    """Thousands of lines take longer than one command; that they did says nothing about the service."""
+    breaker = CountingBreaker()
+    desk = Desk(Policy(attempt_seconds=2.0, total_seconds=60.0), breaker, None)
+    batch = batches.submit_batch([])
+    how = desk.attempt(batch, desk.open(batch))
+    assert 59.0 < how["timeout"] <= 60.0
+    desk.failed(batch, how, StatusCode.DEADLINE_EXCEEDED, "")
+    assert breaker.count == 0
 
 
 def test_the_service_welcomes_what_the_channel_does() -> None:
