@@ -3,23 +3,24 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 
-from app.queueing.hand import Hand
+from app.queueing.hand import LANES, Hand
 from app.queueing.limits import (
     ACTOR_NAME,
     BACKOFF_FIRST_SECONDS,
     BACKOFF_LAST_SECONDS,
+    BULK_LOOK_SECONDS,
     MESSAGES_PER_READ,
     READ_BLOCK_MS,
     UNFIT_SECONDS,
 )
 from app.queueing.ownership import Ownership
 from app.services.faults import BalanceFault, StoreUnfit
-from app.services.queue import PartitionQueue
+from app.services.queue import Lane, PartitionQueue
 from app.services.stops import FaultWatch, StopBoard, StopKeeper
 from app.services.work import Unit
 
@@ -58,6 +59,8 @@ class Desk:
         self.closing = threading.Event()
         self.suspect = True
         self.backoff = BACKOFF_FIRST_SECONDS
+        self.callers_come = False
+        self.bulk_due = 0.0
 
 
 class StreamsConsumer(Consumer):
@@ -153,10 +156,21 @@ class StreamsConsumer(Consumer):
         return desk.hand.next_unit()
 
     def _read(self, *, wait: bool) -> None:
-        """Read on where nothing is in hand; wait only when there is nothing at all, nor more to hand over."""
-        hand, queue = self._desk.hand, self._desk.queue
-        block_ms = self._block_ms if wait and hand.empty else 0
-        cursors = hand.cursors()
+        """Read on where nothing is in hand; wait only when there is nothing at all, nor more to hand over.
+
+        While callers come, the bulk lane is left out but for a look now and then: each stream costs.
+        """
+        desk, now = self._desk, time.monotonic()
+        block_ms = self._block_ms if wait and desk.hand.empty else 0
+        lanes: Collection[Lane] = LANES
+        if desk.callers_come and now < desk.bulk_due:
+            lanes = (Lane.INTERACTIVE,)
+            block_ms = min(block_ms, int((desk.bulk_due - now) * 1000) + 1)
+        else:
+            desk.bulk_due = now + BULK_LOOK_SECONDS
+        cursors = desk.hand.cursors(lanes)
         if not cursors:  # every queue waits for a safety stop to end
-            self._desk.closing.wait(block_ms / 1000)
-        hand.take_in(queue.take(cursors, MESSAGES_PER_READ, block_ms))
+            desk.closing.wait(block_ms / 1000)
+        found = desk.queue.take(cursors, MESSAGES_PER_READ, block_ms)
+        desk.callers_come = any(lane is Lane.INTERACTIVE for _, lane in found)
+        desk.hand.take_in(found)

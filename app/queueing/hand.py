@@ -4,7 +4,7 @@ Reading removes nothing, so all of it may be dropped at any time and read again.
 """
 
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 
 from app.domain.commands import PayTogether, SettlePot
 from app.queueing.envelope import open_message
@@ -21,6 +21,7 @@ from app.services.queue import Entry, Lane, Stream
 from app.services.work import Delivery, Unit
 
 START = "0-0"
+LANES = tuple(Lane)
 
 
 class Hand:
@@ -60,11 +61,13 @@ class Hand:
         for partition, owned in self._owned.items():
             self._begin(partition, owned)
 
-    def cursors(self) -> dict[Stream, str]:
-        """Where to read on, for the streams that have nothing in hand."""
-        if not self._entries:
-            return self._cursors
-        return {stream: cursor for stream, cursor in self._cursors.items() if stream not in self._entries}
+    def cursors(self, lanes: Collection[Lane] = LANES) -> dict[Stream, str]:
+        """Where to read on, for the streams of these lanes that have nothing in hand."""
+        return {
+            stream: cursor
+            for stream, cursor in self._cursors.items()
+            if stream[1] in lanes and stream not in self._entries
+        }
 
     @property
     def empty(self) -> bool:

@@ -21,6 +21,7 @@ CAREFUL_BULK_COMMANDS = max(BULK_COMMANDS, MESSAGE_COMMANDS)  # the same of one 
 
 # Waiting.
 READ_BLOCK_MS = 200  # how long a consumer looks at its queues before it looks at its leases again
+BULK_LOOK_SECONDS = 0.02  # while callers come, the bulk lane is read no more often: half of the streams
 RESULTS_BLOCK_MS = 1_000
 BACKOFF_FIRST_SECONDS = 0.02
 BACKOFF_LAST_SECONDS = 0.5

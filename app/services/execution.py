@@ -24,7 +24,12 @@ from app.services.stops import FaultWatch, Limits
 from app.services.work import Delivery, Unit, Work
 
 MAX_TRIES_ALONE = 3
-"""A command found marked for the third time after unclean takeovers kills processes: it is parked unrun."""
+"""A command found marked for the third time after unclean takeovers kills processes: it is parked unrun.
+
+Unless its key has its outcome: then there is nothing to run, and the workers died beside it, not of it.
+"""
+MAX_LOOKS_ALONE = 5
+"""Found marked more often than that it is parked without a look for its outcome: that may be what kills."""
 MAX_SHARED_CONFLICTS = 2
 """Conflicts of a unit before its commands get commits of their own."""
 CONFLICT_JITTER_SECONDS = 0.01
@@ -70,7 +75,7 @@ class Execution:
             if times is None:
                 delivery.lost = True
                 return
-            if times > MAX_TRIES_ALONE or (times == MAX_TRIES_ALONE and not self._has_outcome(work)):
+            if times > MAX_LOOKS_ALONE or (times >= MAX_TRIES_ALONE and not self._has_outcome(work)):
                 work.condemn(f"its worker died {times - 1} times while it ran")
             work.marked = times > 0
             self._settle([work])

@@ -3,10 +3,11 @@
 import pytest
 
 from app.domain.commands import Deposit
-from app.queueing import ownership
+from app.queueing import consumer, ownership
 from app.queueing.consumer import Desk, StreamsConsumer
 from app.queueing.limits import QUEUE_NAME
 from app.queueing.ownership import Ownership
+from app.services.queue import Lane
 from app.storage import keys
 from app.storage.backends.memory import MemoryBackend
 from tests.support.scene import ALICE, BOB, CAROL, PARTITIONS, Scene, named, sealed
@@ -64,3 +65,44 @@ def test_a_partition_is_not_handed_over_while_its_unit_is_in_hand(scene: Scene) 
         assert next(first.consumer) is None
         second.look_at_leases()
         assert owners(scene) == ["first"] * (4 - handed_over) + ["second"] * handed_over
+
+
+def told(worker: Worker) -> list[str]:
+    """The messages of the worker's next unit, which is then done; none when there is none."""
+    proxy = next(worker.consumer)
+    if proxy is None:
+        return []
+    worker.consumer.ack(proxy)
+    return [delivery.message_id for delivery in proxy.unit.deliveries]
+
+
+def called(scene: Scene) -> str:
+    return scene.send(sealed(Deposit(account_id=ALICE, amount=1)))
+
+
+def a_job(scene: Scene) -> str:
+    return scene.send(sealed(Deposit(account_id=BOB, amount=1)), lane=Lane.BULK)
+
+
+def test_while_callers_come_jobs_are_looked_for_now_and_then(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read costs by the streams it names. When the callers pause, the jobs' turn has come at once."""
+    monkeypatch.setattr(consumer, "BULK_LOOK_SECONDS", 3600)
+    worker = Worker(scene, "first")
+    caller = called(scene)
+    assert told(worker) == [caller]
+    caller, job = called(scene), a_job(scene)
+    assert told(worker) == [caller]
+    assert told(worker) == [], "nobody calls any more"
+    assert told(worker) == [job]
+
+
+def test_callers_that_never_pause_do_not_hide_the_jobs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that is due, both lanes are read."""
+    monkeypatch.setattr(consumer, "BULK_LOOK_SECONDS", 0)
+    worker = Worker(scene, "first")
+    caller = called(scene)
+    assert told(worker) == [caller]
+    caller, job = called(scene), a_job(scene)
+    assert told(worker) == [caller, job]
