@@ -67,6 +67,14 @@ def load(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
 def _malformed(schema: Schema, messages: dict[str, Any]) -> Malformed:
     for name, field in schema.fields.items():
         if (shown := field.data_key or name) in messages:
-            return Malformed(shown, messages[shown][0], code_of(field))
+            return Malformed(*_first_wrong(shown, messages[shown]), code_of(field))
     unknown = next((name for name in messages if _FIT_TO_NAME.fullmatch(name)), "a field")
     return Malformed(unknown, "is not known here")
+
+
+def _first_wrong(name: str, told: Any) -> tuple[str, str]:
+    """The name and what is wrong with it; of a list, which marshmallow tells by index, the first that is."""
+    while isinstance(told, dict):
+        index, told = next(iter(told.items()))
+        name = f"{name}[{index}]"
+    return name, told[0]

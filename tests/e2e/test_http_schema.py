@@ -96,7 +96,7 @@ class Explorer:
 
         @seed(SEED)
         @few(cases)
-        @given(case=self.schema.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+        @given(case=self.schema.as_strategy(generation_mode=GenerationMode.NEGATIVE).filter(is_written))
         def explore(case: Case[Any]) -> None:
             self.call(case)
 
@@ -141,6 +141,11 @@ def submitted(service: RunningService, account_id: str) -> dict[str, str]:
     }
 
 
+def is_written(case: Case[Any]) -> bool:
+    """False where a query is wrong by a value that is sent as nothing: the service cannot see it."""
+    return all(value not in (None, [], {}) for value in (case.query or {}).values())
+
+
 def has_a_float(body: Any) -> bool:
     """To JSON Schema 1.0 is an integer; to us it is a number that somebody's floats have been at."""
     return isinstance(body, dict) and any(isinstance(value, float) for value in body.values())
@@ -179,6 +184,6 @@ def test_what_ops_do_is_as_it_is_published(service: RunningService, cases: int) 
     """Right calls and wrong ones, of accounts, tables and dead letters that are mostly not there."""
     explorer = Explorer(service, of_ops=True)
     explorer.explore_right(cases * 2 // 3)
-    explorer.explore_wrong(cases // 3)
+    explorer.explore_wrong(cases - cases * 2 // 3)
     assert explorer.answers.total() >= cases, explorer.answers
     assert explorer.answers[200] >= cases // 4, explorer.answers
