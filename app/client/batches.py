@@ -13,6 +13,8 @@ from .gen import balance_pb2 as pb
 
 _MESSAGE_BYTES = 60_000
 """The service takes messages of 64 KiB."""
+_ITEM_HEAD_BYTES = 8
+"""At most, of an item within its message: tag and length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _messages(lines: Iterable[PayoutLine]) -> Iterator[pb.SubmitBatchRequest]:
             type=line.payout_type,
             reason=line.reason,
         )
-        own_size = item.ByteSize() + 8
+        own_size = item.ByteSize() + _ITEM_HEAD_BYTES
         if own_size > _MESSAGE_BYTES:
             raise ValueError(f"line {number} is longer than any the service takes")
         if size + own_size > _MESSAGE_BYTES:

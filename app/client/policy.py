@@ -4,6 +4,7 @@ Retries are tenacity's: alive, typed, without dependencies, one policy for threa
 gRPC's own are off: they know neither the breaker nor the caller's deadline for the whole call.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -89,14 +90,16 @@ class Desk:
 
     def attempt(self, call: Call[Any], deadline: float) -> dict[str, Any]:
         """How the next attempt is sent: for how long, and in whose name."""
-        left = deadline - time.monotonic()
-        most = left if call.more is not None else self.policy.attempt_seconds
         token = self.token() if callable(self.token) else self.token
         authorization = (("authorization", f"Bearer {token}"),) if token else ()
         return {
-            "timeout": max(0.0, min(most, left)),
+            "timeout": max(0.0, min(self._patience(call), deadline - time.monotonic())),
             "metadata": (*authorization, *headers()),
         }
+
+    def _patience(self, call: Call[Any]) -> float:
+        """How many seconds an attempt may take by itself: thousands of lines take as long as they take."""
+        return self.policy.attempt_seconds if call.more is None else math.inf
 
     def failed(
         self, call: Call[Any], sent: Mapping[str, Any], status: StatusCode, details: str
@@ -107,7 +110,7 @@ class Desk:
             self.breaker.failed()
         elif status is not StatusCode.DEADLINE_EXCEEDED:
             self.breaker.answered()
-        elif call.more is None and sent["timeout"] >= self.policy.attempt_seconds:
+        elif sent["timeout"] >= self._patience(call):
             self.breaker.failed()  # one cut short by the caller's own deadline says nothing about the service
         return error
 

@@ -1,4 +1,4 @@
-"""The consumer hands partitions over between units of work, and only then. On the in-memory twin."""
+"""When the consumer hands partitions over, and which queues it looks at. On the in-memory twin."""
 
 import pytest
 
