@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health as health_service
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from app.config import Settings, address
 from app.rpc import health
@@ -29,6 +30,20 @@ SPARE_CALLS = 512
 
 _SERVICE = balance_pb2.DESCRIPTOR.services_by_name["BalanceService"]
 _log = logging.getLogger(__name__)
+
+
+class _Unregistered:
+    """A server as generated code sees it, on which no method is registered by its name.
+
+    Where one is, a call that comes while the server stops may be answered by nobody:
+    see `ops/decisions/0036-no-registered-methods.md`.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, object]) -> None:
+        """Nothing: the generic handlers answer the same calls."""
 
 
 async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) -> None:
@@ -66,9 +81,11 @@ def _build(
         maximum_concurrent_rpcs=settings.max_waiting_commands + SPARE_CALLS,
     )
     server.add_generic_rpc_handlers((guard.handler(_SERVICE, servicer),))
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection(
-        [health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME], server
+    names = health.SERVICE, health_service.SERVICE_NAME, reflection.SERVICE_NAME
+    nameless: Any = _Unregistered(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, nameless)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        reflection.aio.ReflectionServicer(names), nameless
     )
     _listen(server, settings)
     return server
