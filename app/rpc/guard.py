@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 class CallGuard:
     """Wraps methods, once each. What proves the caller must allow CALL_SERVICE: each of what is given here.
 
-    That is a bearer token with a verifier, the certificate of the connection with a table.
+    That is a bearer token with a verifier, the certificate of the connection with a table. Counts the calls
+    that it has let in and not seen the end of, and those that have ended.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class CallGuard:
         self._certificates = certificates
         self._limits = limits
         self._watch = watch
+        self.in_hand = 0
+        self.answered = 0
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -74,6 +77,7 @@ class CallGuard:
         async def call(request: Any, context: Context) -> Any:
             begun = self._watch.begin("grpc", _traceparent(context) if self._watch.wants_trace else "")
             status = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
+            self.in_hand += 1
             try:
                 answer = await method(request, context)
                 status = grpc.StatusCode.OK
@@ -83,6 +87,8 @@ class CallGuard:
                 raise
             finally:
                 begun.end(name, status.name)
+                self.in_hand -= 1
+                self.answered += 1
 
         return call
 

@@ -25,6 +25,7 @@ MAX_REQUEST_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024  # gRPC's own default has no room for a token of 8 KiB
 MAX_PENDING_CALLS = 4_096
 DRAIN_SECONDS = 5.0
+QUIET_SECONDS = 0.5
 # Calls beyond what the bus lets wait: reads, health checks, and those that the bus is refusing just now.
 SPARE_CALLS = 512
 
@@ -67,7 +68,22 @@ async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) ->
                 task.cancel()
     finally:
         await servicer.enter_graceful_shutdown()
-        await server.stop(DRAIN_SECONDS)
+        await _drain(server, guard)
+
+
+async def _drain(server: grpc.aio.Server, guard: CallGuard) -> None:
+    """Take no more calls, and stop when those in hand are finished, after 5 s at most.
+
+    When nothing was in hand for half a second, there are left only calls that gRPC's core forgets in a stop,
+    and streams without an end (watchers of the health). They are ended: waiting longer would change nothing.
+    """
+    stopped = asyncio.create_task(server.stop(DRAIN_SECONDS))
+    answered = -1
+    while not stopped.done() and (guard.in_hand or guard.answered != answered):
+        answered = guard.answered
+        await asyncio.wait({stopped}, timeout=QUIET_SECONDS)
+    await server.stop(None)
+    await stopped
 
 
 def _build(
