@@ -37,7 +37,7 @@ class _Unregistered:
     """A server as generated code sees it, on which no method is registered by its name.
 
     Where one is, a call that comes while the server stops may be answered by nobody:
-    see `ops/decisions/0036-no-registered-methods.md`.
+    see `ops/decisions/0036-a-stop-loses-no-call.md`.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
