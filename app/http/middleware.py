@@ -11,7 +11,7 @@ from app.http.callers import Callers
 from app.http.life import FrontEndLife
 from app.http.operations import Operation, Resource
 from app.services.access import HOUSE_ACTIONS, Action, Forbidden, may
-from app.services.request_ids import fit_request_id, new_request_id
+from app.services.request_ids import REQUEST_ID, fit_request_id, new_request_id
 
 
 class RequestIds:
@@ -20,6 +20,7 @@ class RequestIds:
     async def process_request(self, req: Request, resp: Response) -> None:
         request_id = fit_request_id(req.get_header("X-Request-Id")) or new_request_id()
         req.context.request_id = request_id
+        REQUEST_ID.set(request_id)
         resp.set_header("X-Request-Id", request_id)
 
 

@@ -17,7 +17,7 @@ import msgspec
 from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
-from app.queueing.envelope import encode_message, route, seal
+from app.queueing.envelope import Origin, encode_message, route, seal
 from app.queueing.room import Room
 from app.services.faults import (
     BalanceFault,
@@ -28,6 +28,7 @@ from app.services.faults import (
     Unavailable,
 )
 from app.services.queue import CommandLog, Entry, Lane
+from app.services.request_ids import REQUEST_ID
 from app.services.submission import DEFAULT_TIMEOUT_MS
 
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
@@ -43,7 +44,7 @@ class _Ticket:
 
     command: Command
     key: str
-    trace: str
+    origin: Origin
     deadline: float
     future: "asyncio.Future[Answer]"
 
@@ -164,7 +165,7 @@ class Bus:
         future: asyncio.Future[Answer] = self._loop.create_future()
         deadline = self._loop.time() + timeout_ms / 1000
         outbox = self._outboxes[partition]
-        outbox.waiting.append(_Ticket(command, key, trace, deadline, future))
+        outbox.waiting.append(_Ticket(command, key, Origin(trace, REQUEST_ID.get()), deadline, future))
         self._offer(partition)
         self._room.enter()
         timer = self._loop.call_at(deadline, _expire, future)
@@ -236,7 +237,7 @@ class Bus:
                 command_id=f"{message_id}-{index}",
                 remaining_ms=max(int((ticket.deadline - now) * 1000), 1),
                 reply_to=self._front_end,
-                trace=ticket.trace,
+                origin=ticket.origin,
             )
             for index, ticket in enumerate(tickets)
         ]
@@ -286,8 +287,8 @@ class Bus:
         for ticket, answer in zip(sent.tickets, answers, strict=True):
             if answer is not None and not ticket.future.done():
                 ticket.future.set_result(answer)
-                if ticket.trace and self._replied is not None:
-                    self._replied(ticket.trace, written_at)
+                if ticket.origin.trace and self._replied is not None:
+                    self._replied(ticket.origin.trace, written_at)
 
     def _finish(self, message_id: str) -> _Sent | None:
         """The message is not on its way any more."""

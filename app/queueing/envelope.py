@@ -5,7 +5,7 @@ whole for the dead letter, and harms nothing that travels with it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ from app.domain.requests import Request
 from app.domain.validation import check_command
 from app.queueing.limits import ACTOR_NAME, MESSAGE_COMMANDS, QUEUE_NAME
 from app.services.queue import Entry, Lane
+from app.services.request_ids import REQUEST_ID
 from app.services.tracking import Track, Tracked
 from app.services.work import Delivery, Work
 
@@ -26,7 +27,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
     `reply_to` names the front end that waits; the envelopes of one message share it. `track` says where the
     command's state is kept, for those who ask for it later; absent when nobody will. A replay names its dead
-    letter, and which replay of that one it is.
+    letter, and which replay of that one it is. `request_id` is that of the call that brought the command.
     """
 
     v: int
@@ -37,9 +38,20 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     remaining_ms: int = 0
     reply_to: str = ""
     trace: str = ""
+    request_id: str = ""
     track: Track | None = None
     replay_of: str = ""
     replay_number: int = 0
+
+
+class Origin(NamedTuple):
+    """The call that brought a command: its traceparent and its id, "" where it has none."""
+
+    trace: str = ""
+    request_id: str = ""
+
+
+UNTOLD = Origin()
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -70,7 +82,7 @@ def seal(
     command_id: str,
     remaining_ms: int,
     reply_to: str = "",
-    trace: str = "",
+    origin: Origin = UNTOLD,
     track: Track | None = None,
 ) -> msgspec.Raw:
     """The envelope of a command, encoded."""
@@ -82,7 +94,8 @@ def seal(
         key=key,
         remaining_ms=remaining_ms,
         reply_to=reply_to,
-        trace=trace,
+        trace=origin.trace,
+        request_id=origin.request_id,
         track=track,
     )
     return msgspec.Raw(_encode(envelope))
@@ -127,8 +140,16 @@ def open_message(entry: Entry, *, partition: int, partitions: int, lane: Lane, e
 
 def tracked_message(tracked: Sequence[Tracked], message_id: str) -> str:
     """A message of commands that nobody waits for: their states are kept. Implements `tracking.Seal`."""
+    origin = Origin(request_id=REQUEST_ID.get())
     envelopes = [
-        seal(each.command, key=each.key, command_id=each.command_id, remaining_ms=0, track=each.track)
+        seal(
+            each.command,
+            key=each.key,
+            command_id=each.command_id,
+            remaining_ms=0,
+            origin=origin,
+            track=each.track,
+        )
         for each in tracked
     ]
     return encode_message(envelopes, message_id)
@@ -158,7 +179,7 @@ def open_envelope(raw: bytes, partition: int, partitions: int, arrived_at: int) 
     try:
         envelope = _decode_envelope(raw)
         work.track, work.command_id = envelope.track, envelope.command_id
-        work.trace = envelope.trace
+        work.trace, work.request_id = envelope.trace, envelope.request_id
         command = _command_in(envelope)
         check_command(command, envelope.key, by_ops=True)  # who may was decided at the front end
         if route(command, partitions) != partition:

@@ -16,11 +16,11 @@ from app.rpc.tls import names_of
 from app.services.access import Action, Forbidden, Principal, may
 from app.services.certificates import CertificateTable
 from app.services.rate_limit import RateLimits
-from app.services.request_ids import fit_request_id, new_request_id
+from app.services.request_ids import REQUEST_ID, fit_request_id, new_request_id
 from app.services.tokens import TokenVerifier
 from app.services.watching import UNWATCHED, Watch
 
-REQUEST_ID = "x-request-id"
+REQUEST_ID_KEY = "x-request-id"
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """Who makes the call at hand; "" where nobody has to say."""
 
@@ -99,9 +99,10 @@ class CallGuard:
             request_id = ""
             try:
                 metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-                if REQUEST_ID in metadata:
-                    request_id = fit_request_id(metadata[REQUEST_ID]) or new_request_id()
-                    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+                if REQUEST_ID_KEY in metadata:
+                    request_id = fit_request_id(metadata[REQUEST_ID_KEY]) or new_request_id()
+                    REQUEST_ID.set(request_id)
+                    context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
                 await self._admit(descriptor.name, metadata, context)
                 return await method(decode(request), context)
             except Exception as error:
@@ -157,7 +158,7 @@ async def _fail(context: Context, name: str, request_id: str, error: Exception) 
         request_id = request_id or new_request_id()
         about = {"request_id": request_id}
         _log.error("%s failed, request %s", name, request_id, exc_info=error, extra=about)
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
         status = grpc.StatusCode.INTERNAL, f"a fault of ours, request {request_id}"
     try:
         await context.abort(*status)

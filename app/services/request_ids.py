@@ -2,6 +2,10 @@
 
 import os
 import re
+from contextvars import ContextVar
+
+REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
+"""The id of the call at hand, "" where it has none. It travels with the commands of the call."""
 
 _FIT = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}", re.ASCII)
 

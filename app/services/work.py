@@ -15,8 +15,9 @@ class Work:
     """One command of a delivery. `request` is None when it cannot be understood: `poison` says why.
 
     `raw` is what it came in, as text, for the dead letter; `faults` are the errors it met so far; `marked`
-    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. `trace` is
-    the traceparent it came with. Where `track` says so, the state of the command `command_id` is kept.
+    while the store counts it as being tried alone. `admitted` when it has been counted as a fault. The call
+    that brought it had this `trace` and `request_id`. Where `track` says so, the state of the command
+    `command_id` is kept.
     """
 
     raw: str
@@ -25,6 +26,7 @@ class Work:
     answer: Answer | None = None
     marked: bool = False
     trace: str = ""
+    request_id: str = ""
     track: Track | None = None
     command_id: str = ""
     admitted: bool = False
@@ -44,6 +46,8 @@ class Work:
         if self.request is not None:
             about["command_id"] = self.request.command_id
             about["account"] = getattr(self.request.command, "account_id", "")
+        if self.request_id:
+            about["request_id"] = self.request_id
         return about
 
     @property

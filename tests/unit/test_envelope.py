@@ -24,7 +24,7 @@ from app.domain.commands import (
 )
 from app.domain.identifiers import derive_id, partition_of
 from app.domain.validation import MAX_SEAT_ID, MAX_TIMEOUT_SECONDS, check_command
-from app.queueing.envelope import encode_message, open_message, route, route_envelope, seal
+from app.queueing.envelope import Origin, encode_message, open_message, route, route_envelope, seal
 from app.queueing.limits import MESSAGE_COMMANDS
 from app.services.queue import Entry, Lane
 from app.services.work import Delivery
@@ -96,7 +96,12 @@ def test_every_command_arrives_as_it_was_sent(kind: type[Command], data: st.Data
     remaining_ms = data.draw(st.integers(0, 10**9))
     check_command(command, key, by_ops=True)
     envelope = seal(
-        command, key=key, command_id="c-1", remaining_ms=remaining_ms, reply_to="front", trace="t"
+        command,
+        key=key,
+        command_id="c-1",
+        remaining_ms=remaining_ms,
+        reply_to="front",
+        origin=Origin("t", "r"),
     )
     partition = route(command, PARTITIONS)
     assert partition is not None
@@ -112,6 +117,7 @@ def test_every_command_arrives_as_it_was_sent(kind: type[Command], data: st.Data
     assert (request.command, request.key, request.command_id) == (command, key, "c-1")
     assert (request.partition, request.arrived_at) == (partition, ARRIVED_AT)
     assert request.deadline_at == (ARRIVED_AT + remaining_ms if remaining_ms else 0)
+    assert (work.trace, work.request_id) == ("t", "r")
     assert work.raw.encode() == bytes(envelope)
 
 

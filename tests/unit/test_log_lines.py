@@ -18,7 +18,7 @@ from app.domain.requests import Request
 
 configure_logs("info", "worker", sys.argv[1])
 request = Request(Deposit(account_id="canary-player", amount=5), partition=3, command_id="f-1-0")
-work = Work(raw="", request=request)
+work = Work(raw="", request=request, request_id="r-1")
 Delivery(partition=3, epoch=1, lane="bulk", entry_id="1-0", message_id="m", reply_to="", works=[work])
 try:
     raise ValueError("canary-player cannot be read")
@@ -46,6 +46,7 @@ def test_a_line_says_which_command_it_is_about() -> None:
         "level": "error",
         "partition": 3,
         "command_id": "f-1-0",
+        "request_id": "r-1",
         "account": ACCOUNT,
     }
     assert wanted.items() <= fault.items()
