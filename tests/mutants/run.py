@@ -95,12 +95,14 @@ def _copy() -> Iterator[Path]:
 @contextmanager
 def _planted(folder: Path, mutant: Mutant) -> Iterator[None]:
     """The bug in its file; afterwards the file as it was, its time too, which compiled code goes by."""
-    target, original = folder / mutant.file, ROOT / mutant.file
-    target.write_text(mutant.plant(target.read_text(encoding="utf-8")), encoding="utf-8")
+    target = folder / mutant.file
+    original, times = target.read_text(encoding="utf-8"), target.stat()
+    target.write_text(mutant.plant(original), encoding="utf-8")
     try:
         yield
     finally:
-        shutil.copy2(original, target)
+        target.write_text(original, encoding="utf-8")
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _test(
