@@ -49,7 +49,7 @@ class CallGuard:
         self._limits = limits
         self._watch = watch
         self.in_hand = 0
-        self.answered = 0
+        self.ended = 0
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The methods that the servicer itself defines, each behind the guard; others are UNIMPLEMENTED.
@@ -86,9 +86,9 @@ class CallGuard:
                 status = context.code()
                 raise
             finally:
-                begun.end(name, status.name)
                 self.in_hand -= 1
-                self.answered += 1
+                self.ended += 1
+                begun.end(name, status.name)
 
         return call
 

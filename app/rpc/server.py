@@ -74,13 +74,13 @@ async def serve(settings: Settings, front_end: FrontEnd, stop: asyncio.Event) ->
 async def _drain(server: grpc.aio.Server, guard: CallGuard) -> None:
     """Take no more calls, and stop when those in hand are finished, after 5 s at most.
 
-    When nothing was in hand for half a second, there are left only calls that gRPC's core forgets in a stop,
-    and streams without an end (watchers of the health). They are ended: waiting longer would change nothing.
+    Sooner, when nothing was in hand, and nothing ended, for half a second: there are left then the calls that
+    gRPC's core forgets in a stop, and streams without an end (watchers of the health).
     """
     stopped = asyncio.create_task(server.stop(DRAIN_SECONDS))
-    answered = -1
-    while not stopped.done() and (guard.in_hand or guard.answered != answered):
-        answered = guard.answered
+    ended = -1
+    while not stopped.done() and (guard.in_hand or guard.ended != ended):
+        ended = guard.ended
         await asyncio.wait({stopped}, timeout=QUIET_SECONDS)
     await server.stop(None)
     await stopped

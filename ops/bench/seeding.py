@@ -26,7 +26,7 @@ from ops.bench.deciding import POLICY, Deciding
 INITIAL_BALANCE = 1_000
 HOLD_SECONDS = 30
 BATCH = 256
-"""Commands, or accounts, that are written in one go."""
+"""Commands, or accounts, that are written in one go; holds that go on are written all at once."""
 CHUNK = 25_000
 """Accounts that one process opens at a time."""
 

@@ -49,7 +49,7 @@ def test_the_id_of_a_call_by_grpc_is_queued(service: Deployment) -> None:
             stub.Deposit.future(deposit, timeout=60, metadata=metadata)
             for metadata in (None, (("x-request-id", "by-grpc"),))
         ]
-        assert eventually(lambda: queued_ids(service)) == {"by-grpc"}
+        assert eventually(lambda: queued_ids(service), READY_SECONDS) == {"by-grpc"}
         assert not any(call.done() for call in calls)
 
 
@@ -72,7 +72,7 @@ def test_the_id_of_a_request_by_http_is_queued(service: Deployment) -> None:
         }
         connection.request("POST", path, json.dumps(body), headers)
         connections.append(connection)
-    eventually(lambda: queued_ids(service) == asked.keys())
+    eventually(lambda: queued_ids(service) == asked.keys(), READY_SECONDS)
     for connection in connections:
         connection.close()
 

@@ -79,7 +79,8 @@ def test_a_stop_waits_for_a_call_in_hand_and_for_nothing_else(
         stop = asyncio.Event()
         async with serving(real_store, stop) as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)
-            await health.Watch(health_pb2.HealthCheckRequest()).read()
+            watch = health.Watch(health_pb2.HealthCheckRequest())
+            await watch.read()
             call = BalanceServiceStub(channel).Deposit(deposit, timeout=CALL_SECONDS)
             await soon(lambda: waiting(real_store.backend(), partition))
             stop.set()
