@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -56,14 +55,14 @@ def test_the_id_of_a_call_by_grpc_is_queued(service: Deployment) -> None:
 def test_the_id_of_a_request_by_http_is_queued(service: Deployment) -> None:
     """Of a command that somebody waits for, and of one that was submitted."""
     port = free_port()
-    service.front_end("app.cli", "http", HTTP_PORT=port, JWT_HS256_SECRET=SECRET)
+    started = service.front_end("app.cli", "http", HTTP_PORT=port, JWT_HS256_SECRET=SECRET, LOG_LEVEL="info")
+    eventually(lambda: "ASGI server listening" in started.log, READY_SECONDS)
     deposit = {"amount": 1, "source": "gateway"}
     payout = {"operation": "Payout", "accountId": "anna", "amount": 5, "type": "BONUS"}
     asked = {"waits": ("/api/accounts/anna/deposit", deposit), "submitted": ("/api/commands", payout)}
     connections = []
     for request_id, (path, body) in asked.items():
         connection = HTTPConnection(f"127.0.0.1:{port}")
-        eventually(partial(is_open, connection), READY_SECONDS)
         headers = {
             "Authorization": f"Bearer {signed(sub='gateway', scope='balance:service')}",
             "Content-Type": "application/json",
@@ -75,12 +74,3 @@ def test_the_id_of_a_request_by_http_is_queued(service: Deployment) -> None:
     eventually(lambda: queued_ids(service) == asked.keys(), READY_SECONDS)
     for connection in connections:
         connection.close()
-
-
-def is_open(connection: HTTPConnection) -> bool:
-    """True once the front end listens."""
-    try:
-        connection.connect()
-    except OSError:
-        return False
-    return True
