@@ -172,6 +172,7 @@ def test_a_cancelled_batch_is_not_gone_on_with(service: RunningService) -> None:
     account, batch_id = opened(service), uuid4().hex
     raw = lines_of(*[{"account": account, "amount": 1}] * 100)
     batch(service, raw, f"?batchId={batch_id}")
+    eventually(lambda: balance_of(service, account) == 100)
     with closing(ValkeyBackend(service.redis_url)) as backend:
         sent = keys.sent_field(partition_of(account, 64))
         backend.call("HSET", keys.batch(partition_of(batch_id, 64), batch_id), sent, 32)
