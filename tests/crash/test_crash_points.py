@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.domain.commands import KINDS as COMMANDS
 from app.domain.commands import (
+    Adjust,
     CancelPot,
     CashOut,
     Commit,
@@ -32,9 +34,9 @@ from app.domain.commands import (
 )
 from app.domain.identifiers import derive_id
 from app.domain.outcomes import Answer
-from tests.support.callers import Caller, Dealer
+from tests.support.callers import Caller, Dealer, OpsDesk
 from tests.support.faults import WRITES, FaultPlan, Kind, Step, possible
-from tests.support.harness import Ask, Letter, Order, World, world_of
+from tests.support.harness import Ask, Letter, Order, World, together, world_of
 from tests.support.playing_fields import Field, TwinField
 from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named, reservation_id
@@ -42,13 +44,19 @@ from tests.support.telling import Tell
 
 DAVE, ERIN, NOBODY = named("dave", 3), named("erin", 3), named("nobody", 1)
 FAY, GUS, TABLE = named("fay", 0), named("gus", 1), named("table", 2)
-ACCOUNTS = (ALICE, ANNA, BOB, CAROL, DAVE, ERIN, FAY, GUS, NOBODY)
+HAL, IDA, OPAL = named("hal", 3), named("ida", 3), named("opal", 3)
+ACCOUNTS = (ALICE, ANNA, BOB, CAROL, DAVE, ERIN, FAY, GUS, HAL, IDA, NOBODY, OPAL)
 HOUR = 3_600
 DISTURBED_AFTER_MS = 900
 
 PAYOUTS = {
     DAVE: Ask(Payout(account_id=DAVE, amount=70), "win-dave"),
     ERIN: Ask(Payout(account_id=ERIN, amount=20, type="BONUS"), "win-erin"),
+}
+PAID_TOGETHER = {
+    DAVE: PAYOUTS[DAVE],  # before, and alone: not once more
+    HAL: Ask(Payout(account_id=HAL, amount=7), "win-hal"),
+    IDA: Ask(Payout(account_id=IDA, amount=9, type="BONUS"), "win-ida"),
 }
 UNKNOWN = f'{{"v":1,"commandId":"newer-0","kind":"Blind","payload":{{"accountId":"{DAVE}"}}}}'
 FROM_A_NEWER_RELEASE = (
@@ -66,19 +74,32 @@ class Evening:
         self._world = world
         self._callers = {account_id: Caller(world, account_id) for account_id in ACCOUNTS}
         self._dealer, self._other_dealer = Dealer(world, TABLE), Dealer(world, TABLE)
+        self._desk = OpsDesk(world, OPAL)
 
     @property
     def answers(self) -> list[tuple[Ask, Answer]]:
-        callers = (*self._callers.values(), self._dealer, self._other_dealer)
+        callers = (*self._callers.values(), self._dealer, self._other_dealer, self._desk)
         return [answer for caller in callers for answer in caller.answers]
 
     def run(self, disturbance: Disturbance) -> None:
         """From the first call to the last look."""
         world = self._world
-        world.start_job(Order("payouts", list(PAYOUTS.values())), Letter(3, FROM_A_NEWER_RELEASE))
+        world.start_job(
+            Order("payouts", list(PAYOUTS.values())),
+            Order("together", [together("batch", *PAID_TOGETHER.values())]),
+            Letter(3, FROM_A_NEWER_RELEASE),
+        )
         world.turns.post(DISTURBED_AFTER_MS, partial(disturbance, world))
-        world.run(self._alice(), self._anna(), self._bob(), self._carol(), self._nobody(), self._hands())
-        world.run(*map(self._winner, PAYOUTS))
+        world.run(
+            self._alice(),
+            self._anna(),
+            self._bob(),
+            self._carol(),
+            self._nobody(),
+            self._hands(),
+            self._ops(),
+        )
+        world.run(*map(self._winner, PAYOUTS | PAID_TOGETHER))
         world.run(*(caller.look() for caller in self._callers.values()))
 
     async def _alice(self) -> None:
@@ -155,9 +176,24 @@ class Evening:
         await self._other_dealer.ask(_bet("h3", 1, NOBODY), "nobody")
         await caller.ask(Commit(reservation_id=derive_id(1, "Reserve", NOBODY, "r")))
 
+    async def _ops(self) -> None:
+        """A player who is taken from a table, corrected and frozen."""
+        desk, buy_in = self._desk, reservation_id(OPAL, "r")
+        await desk.ask(EnsureAccount(account_id=OPAL, initial_balance=50))
+        await desk.ask(Reserve(account_id=OPAL, table_id="t", amount=40, timeout_seconds=HOUR), "r")
+        bought = await desk.ask(Commit(reservation_id=buy_in))
+        for _ in range(2):
+            await desk.take_from("t", "leave", 40)
+        await desk.ask_at_once(
+            Ask(Adjust(account_id=OPAL, change=-500, corrects=bought.transaction_id), "too much"),
+            Ask(Adjust(account_id=OPAL, change=-5, corrects=bought.transaction_id), "less"),
+            Ask(Adjust(account_id=OPAL, change=3, corrects=bought.transaction_id), "more"),
+        )
+        await desk.freeze_for_a_while()
+
     async def _winner(self, account_id: str) -> None:
         """Has the payout told once more that the job has queued."""
-        answer = await self._callers[account_id].ask(*PAYOUTS[account_id])
+        answer = await self._callers[account_id].ask(*(PAYOUTS | PAID_TOGETHER)[account_id])
         assert answer.replayed
 
 
@@ -196,6 +232,14 @@ def test_the_evenings_have_steps_of_every_kind() -> None:
         steps += plan.steps
     sys.stdout.write("".join(f"{'.'.join(kind)}: {count}\n" for kind, count in sorted(steps.items())))
     assert set(steps) == set(KINDS)
+
+
+def test_the_evenings_ask_for_every_kind_of_command() -> None:
+    """A kind that is added has to be asked for here too."""
+    with world_of(TwinField(), FaultPlan()) as world:
+        Evening(world).run(World.replace_worker)
+        queued = (envelope for message in world.queued.values() for envelope in message.envelopes)
+        assert {envelope["kind"] for envelope in queued} - {"Blind"} == set(COMMANDS)
 
 
 def cases() -> list[Any]:

@@ -26,19 +26,7 @@ SURE = {
     for kind in (Kind("execution", "commit"), Kind("ownership", "acquire"), Kind("front end", "append"))
     for fault in possible(kind)
 }
-ASKED: set[type[Command]] = {
-    commands.EnsureAccount,
-    commands.Deposit,
-    commands.Payout,
-    commands.Withdraw,
-    commands.CashOut,
-    commands.Reserve,
-    commands.Commit,
-    commands.Release,
-    commands.RecordContribution,
-    commands.SettlePot,
-    commands.CancelPot,
-}
+ASKED = set(commands.KINDS.values()) - {commands.PayTogether}  # which only jobs ask for
 
 
 class Reach:
@@ -61,6 +49,7 @@ class Reach:
             deaths=evening.deaths,
             parked=evening.parked,
             answers=len(evening.answers),
+            paid_together=evening.paid_together,
         )
         for (_, fault), times in evening.faults.items():
             self.counts[fault.value] += times
@@ -110,6 +99,7 @@ def test_no_course_of_events_breaks_a_promise(
         )
         assert reach.faults.keys() >= SURE, f"never met: {SURE - reach.faults.keys()}"
         assert reach.commands.keys() == ASKED
+        assert reach.counts["paid_together"] > 0
 
 
 def test_what_was_found_once_does_not_come_back() -> None:

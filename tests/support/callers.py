@@ -34,8 +34,8 @@ def _keyless(message: type[Message]) -> Callable[[Any, str], Message]:
     return lambda command, _: message(**{name: getattr(command, name) for name in command.__struct_fields__})
 
 
-# How the checker is told of commands and answers. A payout is a deposit of another type, and the end of a
-# hold that is over changes nothing that a caller could see.
+# How the checker is told of commands and answers. A payout is a deposit of another type, a correction is a
+# deposit or a withdrawal; the end of a hold that is over changes nothing that a caller could see.
 _SPOKEN: Mapping[type[Command], Spoken] = {
     commands.EnsureAccount: (
         _keyless(pb.EnsureAccountRequest),
@@ -49,6 +49,14 @@ _SPOKEN: Mapping[type[Command], Spoken] = {
         lambda _, answer: messages.deposit_response(answer),
     ),
     commands.Withdraw: (_keyed(pb.WithdrawRequest), lambda _, answer: messages.withdraw_response(answer)),
+    commands.Adjust: (
+        lambda command, key: (pb.DepositRequest if command.change > 0 else pb.WithdrawRequest)(
+            account_id=command.account_id, amount=abs(command.change), idempotency_key=f"fix {key}"
+        ),
+        lambda command, answer: (
+            messages.deposit_response if command.change > 0 else messages.withdraw_response
+        )(answer),
+    ),
     commands.CashOut: (
         _keyed(pb.ProcessCashOutRequest),
         lambda _, answer: messages.cash_out_response(answer),
@@ -108,6 +116,36 @@ class Caller:
         queries = StoreQueries(cast(AsyncConnection, _Reading(self._world.field)), PARTITIONS)
         view = await queries.balance(self.account_id)
         self._world.checker.answered(call, messages.balance_response(view))
+
+
+class OpsDesk(Caller):
+    """Asks what only ops may ask. To the checker, who is taken from a table cashes out there."""
+
+    async def take_from(self, table_id: str, key: str, in_play: int) -> Answer:
+        """The answer; all that must come back from the table is `in_play`."""
+        checker = self._world.checker
+        cash_out = pb.ProcessCashOutRequest(
+            account_id=self.account_id, table_id=table_id, amount=in_play, idempotency_key=key
+        )
+        call = checker.sent(self.account_id, cash_out)
+        answer = await self.ask(commands.LeaveTable(account_id=self.account_id, table_id=table_id), key)
+        if answer.outcome is Outcome.DEAD_LETTERED:
+            checker.calls[self.account_id].remove(call)
+        else:
+            checker.answered(call, messages.cash_out_response(answer))
+        return answer
+
+    async def freeze_for_a_while(self) -> None:
+        """Freeze the account, have a command refused for that, and thaw it. Nothing may be asked after this.
+
+        For a freeze that arrives late may freeze it again.
+        """
+        await self.ask(commands.FreezeAccount(account_id=self.account_id))
+        refused = await self.ask(
+            commands.LeaveTable(account_id=self.account_id, table_id="nowhere"), "while frozen"
+        )
+        assert refused.outcome in {Outcome.ACCOUNT_FROZEN, Outcome.DEAD_LETTERED}
+        await self.ask(commands.UnfreezeAccount(account_id=self.account_id))
 
 
 class Dealer(Caller):

@@ -7,7 +7,7 @@ that dies is followed by a new one, as its supervisor would see to it; callers a
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import dramatiq
 
-from app.domain.commands import Command
+from app.domain.commands import Command, Part, Payout, PayTogether
 from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.queueing.broker import StreamsBroker
@@ -55,6 +55,19 @@ class Order(NamedTuple):
 
     name: str
     asks: list[Ask]
+
+
+def together(batch_id: str, *payouts: Ask) -> Ask:
+    """These payouts as one command, each under its own key: all of them are paid, or none."""
+    return Ask(PayTogether(batch_id=batch_id, parts=tuple(_parts(payouts))))
+
+
+def _parts(payouts: Iterable[Ask]) -> Iterator[Part]:
+    for line, (command, key) in enumerate(payouts, 1):
+        assert isinstance(command, Payout)
+        yield Part(
+            line=line, key=key, account_id=command.account_id, amount=command.amount, type=command.type
+        )
 
 
 class Letter(NamedTuple):
@@ -260,8 +273,16 @@ class World:
             message = json.loads(text)
             envelopes = message["args"][0]
             self.queued[message["message_id"]] = Queued(stream, envelopes)
-            for envelope in envelopes:
-                self.arrivals[envelope["commandId"]].append(next(self._arrived))
+            for command_id in command_ids(envelopes):
+                self.arrivals[command_id].append(next(self._arrived))
+
+
+def command_ids(envelopes: list[dict[str, Any]]) -> Iterator[str]:
+    """The ids of all commands in a message, those of payouts that are paid together too."""
+    for envelope in envelopes:
+        yield envelope["commandId"]
+        for part in envelope.get("payload", {}).get("parts", ()):
+            yield f"{envelope['payload']['batchId']}#{part['line']}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from app.services.queue import Stream
 from app.storage import keys
 from app.storage.auditing import Auditor
 from app.storage.plan import Plan
-from tests.support.harness import World
+from tests.support.harness import World, command_ids
 from tests.support.playing_fields import PARTITIONS
 
 _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
@@ -24,6 +24,7 @@ _decode_answers = msgspec.json.Decoder(list[tuple[str, list[Answer]]]).decode
 # What is not kept under a key: the same command may be decided anew.
 _PASSING = frozenset(
     {
+        Outcome.ACCOUNT_FROZEN,
         Outcome.DROPPED,
         Outcome.EXPIRED,
         Outcome.HOLD_LIMIT,
@@ -35,12 +36,15 @@ _PASSING = frozenset(
 
 def problems(world: World, accounts: Iterable[str]) -> list[str]:
     """Everything that is wrong; the accounts are all that were asked for."""
+    paid_together = set(_paid_together(world))
     return [
         *world.checker.problems(),
         *(
             f"{identity} {problem}"
             for identity, told in _answers_by_key(world).items()
-            for problem in unlike_answers(told, ran_alone=world.turns.signals["mark"] > 0)
+            for problem in unlike_answers(
+                told, first_may_lack=world.turns.signals["mark"] > 0 or identity in paid_together
+            )
         ),
         *(problem for account_id in accounts for problem in _out_of_order(world, account_id)),
         *_parked_in_haste(world),
@@ -48,18 +52,19 @@ def problems(world: World, accounts: Iterable[str]) -> list[str]:
     ]
 
 
-def unlike_answers(told: list[tuple[str, Answer]], *, ran_alone: bool) -> Iterator[str]:
+def unlike_answers(told: list[tuple[str, Answer]], *, first_may_lack: bool) -> Iterator[str]:
     """What contradicts in all that was told to one key, in pairs with the ids of the commands it was told to.
 
     A key is decided for exactly one command; the same answer to it may come again, from a worker that saw
-    only how the second sending of its commit was refused. Where commands ran alone, the first answer may be
-    missing: their message is answered as a whole, and its owner may have been another one by then.
+    only how the second sending of its commit was refused. The first answer may be missing where a payout was
+    paid together with others, and where commands ran alone: their message is answered as a whole, and its
+    owner may have been another one by then.
     """
     if len({_without_replay(answer) for _, answer in told}) > 1:
         yield f"was answered {told}"
     decided = {command_id for command_id, answer in told if not answer.replayed}
     of_another = told[0][1].outcome is Outcome.IDEMPOTENCY_KEY_REUSED
-    if not of_another and not (len(decided) == 1 or (ran_alone and not decided)):
+    if not of_another and not (len(decided) == 1 or (first_may_lack and not decided)):
         yield f"was decided for {len(decided)} commands: {told}"
 
 
@@ -72,6 +77,15 @@ def _answers_by_key(world: World) -> dict[str, list[tuple[str, Answer]]]:
                 if envelope.get("key") and answer.outcome not in _PASSING:
                     given[_identity(envelope)].append((envelope["commandId"], answer))
     return given
+
+
+def _paid_together(world: World) -> Iterator[str]:
+    """The identities of payouts that were asked for in one command with others."""
+    for message in world.queued.values():
+        for envelope in message.envelopes:
+            for part in envelope.get("payload", {}).get("parts", ()):
+                payout = {name: value for name, value in part.items() if name not in {"line", "key"}}
+                yield _identity({"kind": "Payout", "key": part["key"], "payload": payout})
 
 
 def _identity(envelope: dict[str, Any]) -> str:
@@ -91,9 +105,9 @@ def _out_of_order(world: World, account_id: str) -> Iterator[str]:
     if len({entry.transaction_id for entry in entries}) < len(entries):
         yield f"{account_id}: a transaction was applied twice"
     streams = {
-        envelope["commandId"]: message.stream
+        command_id: message.stream
         for message in world.queued.values()
-        for envelope in message.envelopes
+        for command_id in command_ids(message.envelopes)
     }
     latest: dict[Stream, int] = defaultdict(lambda: -1)
     for entry in entries:

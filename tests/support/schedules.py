@@ -5,6 +5,7 @@ The same seed makes the same evening on the same code.
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -13,11 +14,13 @@ from random import Random
 from app.domain.commands import (
     TO_ACCOUNT,
     TO_TABLE,
+    Adjust,
     CancelPot,
     CashOut,
     Commit,
     Deposit,
     EnsureAccount,
+    ExpireReservation,
     Payout,
     RecordContribution,
     Release,
@@ -26,16 +29,22 @@ from app.domain.commands import (
     Winner,
     Withdraw,
 )
+from app.domain.identifiers import derive_id
 from app.domain.outcomes import Answer
-from tests.support.callers import Caller, Dealer
+from tests.support.callers import Caller, Dealer, OpsDesk
 from tests.support.faults import Fault, Kind, RandomFaults
-from tests.support.harness import Ask, Order, World, world_of
+from tests.support.harness import Ask, Order, World, together, world_of
 from tests.support.playing_fields import Field
 from tests.support.proof import dead_letters, problems
 from tests.support.scene import ALICE, ANNA, BOB, CAROL, named
 
 PLAYERS = (ALICE, ANNA, BOB, CAROL)
 WINNERS = (named("dave", 3), named("erin", 3))
+TOGETHER = (named("hal", 3), named("ida", 3))
+"""They are paid in one command, which may also repeat a payout of a winner."""
+OPAL = named("opal", 0)
+"""Ops look after her account."""
+CORRECTED = derive_id(0, "Deposit", OPAL, "of long ago")
 TABLE, SEATED = named("table", 2), (named("fay", 0), named("gus", 1))
 HOUR = 3_600
 EVENTS_WITHIN_MS = 4_000
@@ -54,6 +63,7 @@ class Evening:
     deaths: int
     parked: int
     answers: list[tuple[Ask, Answer]]
+    paid_together: bool
 
 
 def play(seed: int, field: Field) -> Evening:
@@ -66,19 +76,24 @@ def play(seed: int, field: Field) -> Evening:
             account_id: Ask(Payout(account_id=account_id, amount=rng.randint(1, 99)), "win")
             for account_id in WINNERS
         }
-        table = _Table(world, Random(f"{seed} hands"))
-        world.start_job(*(Order(f"pay-{name}", [payouts[name]] * rng.randint(1, 2)) for name in WINNERS))
+        table, desk = _Table(world, Random(f"{seed} hands")), _Desk(world, Random(f"{seed} ops"))
+        pairs = _Pairs(world, Random(f"{seed} together"), payouts)
+        orders = [Order(f"pay-{name}", [payouts[name]] * rng.randint(1, 2)) for name in WINNERS]
+        world.start_job(*pairs.put_into(orders))
         _disturb(world, rng)
-        world.run(*(caller.play() for caller in callers[: len(PLAYERS)]), table.play())
+        world.run(*(caller.play() for caller in callers[: len(PLAYERS)]), table.play(), desk.play())
         world.run(*(caller.ask(*payouts[caller.account_id]) for caller in callers[len(PLAYERS) :]))
-        world.run(*(caller.look() for caller in (*callers, *table.seated)))
+        world.run(pairs.ask())
+        everybody = (*callers, *table.seated, *pairs.callers, desk)
+        world.run(*(caller.look() for caller in everybody))
         return Evening(
-            problems=problems(world, (*PLAYERS, *WINNERS, *SEATED)),
+            problems=[*problems(world, [each.account_id for each in everybody]), *pairs.problems()],
             steps=plan.steps,
             faults=Counter((Kind(step.component, step.method), fault) for step, fault in plan.met),
             deaths=world.deaths,
             parked=len(dead_letters(world)),
-            answers=[answer for caller in (*callers, table) for answer in caller.answers],
+            answers=[answer for caller in (*everybody, table) for answer in caller.answers],
+            paid_together=pairs.paid,
         )
 
 
@@ -189,3 +204,76 @@ class _Table(Dealer):
         if first.ok and self._rng.random() < 0.5:
             again = await self.ask(settle, f"{hand_id} again")
             assert again.results == first.results or not again.ok
+
+
+class _Desk(OpsDesk):
+    """A player who buys in and is taken from the table, is corrected, and frozen in the end."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        super().__init__(world, OPAL)
+        self._rng = rng
+
+    async def play(self) -> None:
+        """Open the account, then the rest, or some of it."""
+        await self.ask(EnsureAccount(account_id=OPAL, initial_balance=50))
+        for table_id in "tu"[: self._rng.randint(0, 2)]:
+            await self._sit_and_be_taken(table_id, self._rng.randint(1, 30))
+        for number in range(self._rng.randint(0, 2)):
+            change = self._rng.choice((-60, -10, 5))
+            fix = Ask(Adjust(account_id=OPAL, change=change, corrects=CORRECTED), f"fix-{number}")
+            for _ in range(self._rng.choice((1, 1, 2))):
+                await self.ask(*fix)
+        if self._rng.random() < 0.3:
+            await self._hold_until_it_expires()
+        if self._rng.random() < 0.5:
+            await self.freeze_for_a_while()
+
+    async def _hold_until_it_expires(self) -> None:
+        held = await self.ask(Reserve(account_id=OPAL, amount=1, table_id="v"), "hold")
+        if held.ok:
+            await asyncio.sleep(0.01)
+            await self.ask(ExpireReservation(reservation_id=held.reservation_id))
+            await self.ask(Release(reservation_id=held.reservation_id))
+
+    async def _sit_and_be_taken(self, table_id: str, amount: int) -> None:
+        buy_in = Reserve(account_id=OPAL, amount=amount, table_id=table_id, timeout_seconds=HOUR)
+        held = await self.ask(buy_in, f"sit {table_id}")
+        if held.ok and (await self.ask(Commit(reservation_id=held.reservation_id))).ok:
+            for _ in range(self._rng.choice((1, 1, 2))):
+                await self.take_from(table_id, f"leave {table_id}", amount)
+
+
+class _Pairs:
+    """Two who are paid in one command, once or more often, before or after a winner who is in it too."""
+
+    def __init__(self, world: World, rng: Random, payouts: dict[str, Ask]) -> None:
+        self.callers = [Caller(world, account_id) for account_id in TOGETHER]
+        self._payouts = [
+            Ask(Payout(account_id=account_id, amount=rng.randint(1, 99)), "pair") for account_id in TOGETHER
+        ]
+        others = rng.sample(list(payouts.values()), rng.randint(0, 1))
+        self._order = Order("together", [together("batch", *others, *self._payouts)] * rng.randint(1, 2))
+        self._place = rng.randint(0, len(payouts))
+
+    def put_into(self, orders: list[Order]) -> list[Order]:
+        """These orders with that of the pair somewhere among them."""
+        return [*orders[: self._place], self._order, *orders[self._place :]]
+
+    async def ask(self) -> None:
+        """Have both payouts told, each by itself: paid before, or now if that command was parked."""
+        for caller, payout in zip(self.callers, self._payouts, strict=True):
+            await caller.ask(*payout)
+
+    @property
+    def paid(self) -> bool:
+        """True when the one command paid somebody."""
+        return any(answer.replayed for answer in self._told)
+
+    def problems(self) -> Iterator[str]:
+        """It paid one and not the other."""
+        if len({answer.replayed for answer in self._told}) > 1:
+            yield f"paid in part: {self._told}"
+
+    @property
+    def _told(self) -> list[Answer]:
+        return [answer for caller in self.callers for _, answer in caller.answers if answer.ok]

@@ -15,7 +15,7 @@ Told = list[tuple[str, Answer]]
 
 
 @pytest.mark.parametrize(
-    ("told", "ran_alone"),
+    ("told", "first_may_lack"),
     [
         pytest.param([("one", PAID), ("one", PAID_AGAIN), ("two", PAID_AGAIN)], False, id="replays"),
         pytest.param([("two", PAID_AGAIN), ("one", PAID)], False, id="the first came last"),
@@ -24,13 +24,13 @@ Told = list[tuple[str, Answer]]
         pytest.param([("one", REUSED), ("two", REUSED)], False, id="the key of another command"),
     ],
 )
-def test_answers_that_agree_are_no_problem(told: Told, *, ran_alone: bool) -> None:
+def test_answers_that_agree_are_no_problem(told: Told, *, first_may_lack: bool) -> None:
     """However often they come, and to whichever of the commands."""
-    assert not list(unlike_answers(told, ran_alone=ran_alone))
+    assert not list(unlike_answers(told, first_may_lack=first_may_lack))
 
 
 @pytest.mark.parametrize(
-    ("told", "ran_alone"),
+    ("told", "first_may_lack"),
     [
         pytest.param([("one", PAID), ("one", PAID_OTHERWISE)], False, id="one command, two answers"),
         pytest.param([("one", PAID), ("one", replace(PAID_OTHERWISE, replayed=True))], False, id="unlike"),
@@ -40,6 +40,6 @@ def test_answers_that_agree_are_no_problem(told: Told, *, ran_alone: bool) -> No
         pytest.param([("one", PAID_AGAIN)], False, id="replayed, and never decided"),
     ],
 )
-def test_answers_that_contradict_are_found(told: Told, *, ran_alone: bool) -> None:
+def test_answers_that_contradict_are_found(told: Told, *, first_may_lack: bool) -> None:
     """Also where the last answer to each command looks right: all of them count."""
-    assert list(unlike_answers(told, ran_alone=ran_alone))
+    assert list(unlike_answers(told, first_may_lack=first_may_lack))
