@@ -66,6 +66,19 @@ def test_a_lapsed_lease_is_taken_over_uncleanly(ground: Ground) -> None:
     assert {lease.clean for lease in take(backend, "bert", [0, 1]).values()} == {False}
 
 
+def test_a_clock_that_is_set_back_keeps_no_dead_owner(ground: Ground) -> None:
+    """
+    Given leases of before, which end later than any that is taken now
+    Expect that they are over when one of now would be, unless their owner renews them.
+    """
+    backend = ground.backend()
+    take(backend, "anna", [0, 1, 2])
+    assert take(backend, "bert", [0, 1, 2], SHORT_MS) == {}
+    assert backend.renew("anna", {2: 1}, LONG_MS)[0] == []
+    ground.pass_time(SHORT_MS)
+    assert take(backend, "bert", [0, 1, 2], LONG_MS).keys() == {0, 1}
+
+
 def test_a_released_partition_is_handed_over_at_once_and_cleanly(ground: Ground) -> None:
     """Nothing is waited for, and nothing needs care."""
     anna, bert = ground.backend(), ground.backend()
@@ -146,6 +159,15 @@ def test_the_alive_are_those_who_came_within_their_lease(ground: Ground) -> None
     assert sorted(backend.renew("carl", {}, LONG_MS)[1]) == ["bert", "carl"]
     backend.release("bert", {}, leave=True)
     assert backend.renew("carl", {}, LONG_MS)[1] == ["carl"]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_alive(ground: Ground) -> None:
+    """Who came for the last time before that is forgotten when a lease of now is over."""
+    backend = ground.backend()
+    backend.renew("anna", {}, LONG_MS)
+    assert sorted(backend.renew("bert", {}, SHORT_MS)[1]) == ["anna", "bert"]
+    ground.pass_time(SHORT_MS)
+    assert backend.renew("bert", {}, LONG_MS)[1] == ["bert"]
 
 
 def test_handing_over_a_surplus_is_not_leaving(ground: Ground) -> None:

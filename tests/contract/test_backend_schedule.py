@@ -69,6 +69,15 @@ def test_a_lapsed_lead_is_taken_over_and_not_before(ground: Ground) -> None:
     assert anna.lead("anna", LONG_MS)[1] == 0
 
 
+def test_a_clock_that_is_set_back_keeps_no_dead_leader(ground: Ground) -> None:
+    """Given a lead of before, which ends later than any of now. Expect it to be over when one of now would be."""
+    anna, bert = ground.backend(), ground.backend()
+    anna.lead("anna", LONG_MS)
+    assert bert.lead("bert", SHORT_MS)[1] == 0
+    ground.pass_time(SHORT_MS)
+    assert bert.lead("bert", LONG_MS)[1] == 2
+
+
 def test_a_lead_that_lapsed_untaken_goes_on(ground: Ground) -> None:
     """Nobody else has led meanwhile, so nothing has to begin anew."""
     anna = ground.backend()

@@ -83,8 +83,11 @@ class MemoryBackend:
             self._alive(worker, now + lease_ms)
             for partition in partitions:
                 had = self._hash(keys.partition(partition))
-                owner = had.get("owner", b"").decode()
-                if len(leases) >= most or not (owner in ("", worker) or int(had.get("until", 0)) <= now):
+                owner, till = had.get("owner", b"").decode(), int(had.get("until", 0))
+                if len(leases) >= most:
+                    break
+                if owner not in ("", worker) and till > now:
+                    self._set(partition, until=min(till, now + lease_ms))  # the clock was set back
                     continue
                 epoch = int(had.get("epoch", 0)) + 1
                 clean = had.get("clean") != b"0"
@@ -97,6 +100,8 @@ class MemoryBackend:
         with self._reachable() as server:
             had = value_at(server, keys.WORKERS, "zset")
             apply(server, "ZREM", keys.WORKERS, [name for name, till in had.items() if till <= server.now])
+            for name in [name for name, till in had.items() if till > server.now + lease_ms]:
+                self._alive(name, server.now + lease_ms)  # the clock was set back
             self._alive(worker, server.now + lease_ms)
             lost = [
                 partition for partition, epoch in epochs.items() if not self._owns(worker, partition, epoch)
@@ -133,7 +138,8 @@ class MemoryBackend:
             had = self._hash(keys.SCHEDULER)
             leader, epoch = had.get("leader", b"").decode(), int(had.get("epoch", 0))
             if leader != name:
-                if leader and int(had.get("until", 0)) > server.now:
+                if leader and (till := int(had.get("until", 0))) > server.now:
+                    self._note(until=min(till, server.now + lease_ms))  # the clock was set back
                     return server.now, 0
                 epoch += 1
                 self._note(leader=name, epoch=epoch, since=server.now)

@@ -179,6 +179,12 @@ local function commit(keys, args)
   return last
 end
 
+-- A lease that ends later than one taken now is of before the clock was set back. It is cut to what a lease may
+-- be: who lives renews it long before, and who is dead is gone as soon as ever.
+local function too_late(till, now, lease)
+  return till > now + lease
+end
+
 -- acquire_1({workers, partition...}, worker, lease ms, most): take free or lapsed partitions, at most that many.
 -- Returns {now, {{key index, epoch, clean, last_time}...}}; clean is 0 after an owner that did not hand over.
 local function acquire(keys, args)
@@ -195,6 +201,8 @@ local function acquire(keys, args)
       local epoch = tonumber(had[2] or '0') + 1
       redis.call('HSET', keys[i], 'owner', worker, 'epoch', epoch, 'until', now + lease, 'clean', 0)
       taken[#taken + 1] = {i, epoch, had[4] == '0' and 0 or 1, tonumber(had[5] or '0')}
+    elseif too_late(till, now, lease) then
+      redis.call('HSET', keys[i], 'until', now + lease)
     end
   end
   return {now, taken}
@@ -205,6 +213,9 @@ end
 local function renew(keys, args)
   local worker, lease, now, lost = args[1], tonumber(args[2]), now_ms(), {}
   redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now)
+  for _, other in ipairs(redis.call('ZRANGE', keys[1], '(' .. now + lease, '+inf', 'BYSCORE')) do
+    redis.call('ZADD', keys[1], now + lease, other)
+  end
   redis.call('ZADD', keys[1], now + lease, worker)
   for i = 2, #keys do
     local had = redis.call('HMGET', keys[i], 'owner', 'epoch')
@@ -254,7 +265,11 @@ local function lead(keys, args)
   local had = redis.call('HMGET', keys[1], 'leader', 'epoch', 'until')
   local epoch = tonumber(had[2] or '0')
   if had[1] ~= name then
-    if (had[1] or '') ~= '' and tonumber(had[3] or '0') > now then
+    local till = tonumber(had[3] or '0')
+    if (had[1] or '') ~= '' and till > now then
+      if too_late(till, now, lease) then
+        redis.call('HSET', keys[1], 'until', now + lease)
+      end
       return {now, 0}
     end
     epoch = epoch + 1
