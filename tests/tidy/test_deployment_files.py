@@ -52,6 +52,16 @@ def test_every_image_has_its_version() -> None:
     assert [image for image in images if not PINNED.fullmatch(image)] == []
 
 
+def test_the_image_is_given_what_it_copies() -> None:
+    """What the ignore file keeps out is not there when the image is built."""
+    kept, *let_in = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().split()
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    assert kept == "*"
+    assert {f"!{source}" for source in sources} == {each for each in let_in if each.startswith("!")}
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
 def test_both_run_the_same_processes() -> None:
     """One list of commands, whatever runs them; the image alone is one of these."""
     by_compose = {each.name: each for each in composed()}
