@@ -1,4 +1,4 @@
-"""`balance account`: accounts as ops see them, from the store or a service elsewhere; freeze and unfreeze."""
+"""`balance account`: accounts and ledgers as ops see them, from the store or a service; freeze, unfreeze."""
 
 import json
 import os
@@ -19,9 +19,15 @@ from app.cli.ops_service import table as in_columns
 from app.cli.store import NoStoreError, look_up, with_store
 from app.cli.target import HttpConnection, Target, find_target, target_options
 from app.config import Settings
+from app.domain.ledger import LedgerEntry, TransactionType
+from app.services.history import Transactions
+from app.services.times import iso_time
+from app.storage.backends.valkey_async import AsyncConnection
+from app.storage.history import StoreHistory
 from app.storage.queries import StoreQueries
 
 _TIMEOUT_SECONDS = 5.0
+_HEADING = ("SEQ", "TIME", "TYPE", "AMOUNT", "BALANCE", "TRANSACTION", "ABOUT")
 _SHOWN = ("accountId", "balance", "availableBalance", "reserved", "currency", "version", "status")
 
 
@@ -46,12 +52,34 @@ def show(account_id: str, *, as_json: bool, target: str | None, token: str | Non
     else:
         shown = with_store(settings, partial(_read, account_id))
     if shown is None:
-        click.echo(f"balance account: there is no account {account_id}", err=True)
-        sys.exit(1)
-    if as_json:
+        _missing(account_id)
+    elif as_json:
         click.echo(json.dumps(shown))
     else:
         click.echo("\n".join(f"{name:<18}{value}" for name, value in shown.items()))
+
+
+@account.command()
+@click.argument("account_id", metavar="ID")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Not the N newest.")
+@click.option("--type", "kind", type=click.Choice(list(TransactionType)), help="Only those.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def ledger(account_id: str, *, limit: int, skip: int, kind: str | None, as_json: bool) -> None:
+    """Show what has changed an account's balance, the newest first, each entry checked against its checksum.
+
+    Reads the store as `balance verify` does. Exit code 1 when there is no such account, 2 when an entry, or
+    the store, cannot be read.
+    """
+    page = partial(_page, account_id, kind=kind or "", offset=skip, limit=limit)
+    found = with_store(Settings.from_environment(os.environ), page)
+    if found is None:
+        _missing(account_id)
+    elif as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        click.echo(in_columns([_HEADING, *map(_row, found.entries)]))
+        click.echo(f"{len(found.entries):,} of {found.total:,} entries.")
 
 
 @account.command(name="list")
@@ -84,6 +112,34 @@ def freeze(account_id: str, *, service: OpsService, deed: Deed) -> None:
 def unfreeze(account_id: str, *, service: OpsService, deed: Deed) -> None:
     """Let an account take commands again; refused while the end of its ledger is broken."""
     show_order(service, service.post("accounts", account_id, "unfreeze", body=deed))
+
+
+def _missing(account_id: str) -> None:
+    click.echo(f"balance account: there is no account {account_id}", err=True)
+    sys.exit(1)
+
+
+def _page(account_id: str, url: str, *, kind: str, offset: int, limit: int) -> Transactions | None:
+    """That part of the ledger; None when there is no such account."""
+
+    async def read(connection: AsyncConnection, partitions: int) -> Transactions | None:
+        history = StoreHistory(connection, partitions)
+        return await history.transactions(account_id, kind=kind, offset=offset, limit=limit)
+
+    return look_up(url, read)
+
+
+def _row(entry: LedgerEntry) -> tuple[str, ...]:
+    about = msgspec.to_builtins(entry.metadata)
+    return (
+        str(entry.seq),
+        iso_time(entry.timestamp),
+        entry.type,
+        f"{entry.amount:+}",
+        str(entry.balance_after),
+        entry.transaction_id,
+        " ".join(f"{name}={value}" for name, value in about.items()),
+    )
 
 
 def _read(account_id: str, url: str) -> Mapping[str, Any] | None:

@@ -56,7 +56,10 @@ def print_book(book: Book) -> None:
     """The same for people."""
     summary = book.summary
     click.echo(f"What is new was verified last at {_time(summary.checked)}.")
-    click.echo(f"Everything was verified last in passes that began at {_time(summary.last_full)} or later.")
+    if summary.last_full:
+        click.echo(f"Everything was verified last in passes that began at {_time(summary.last_full)} or later.")
+    else:
+        click.echo("Not everything has been verified once yet.")
     for kept in book.findings:
         for line in _lines(kept):
             click.echo(line)

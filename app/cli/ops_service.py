@@ -6,6 +6,7 @@ Must not send anything twice by itself: every deed is safe to repeat, but that i
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
 from http.client import HTTPException
@@ -15,7 +16,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from app.cli.supervisor import REFUSED
-from app.cli.target import HttpConnection, find_target, target_options
+from app.cli.target import HttpConnection, find_target, http_target_options
 from app.config import Settings
 
 TIMEOUT_SECONDS = 60.0
@@ -42,7 +43,8 @@ class OpsService:
     """The HTTP interface for ops of one service, and how its answers are shown."""
 
     def __init__(self, target: str | None, token: str | None, *, as_json: bool = False) -> None:
-        self._target = find_target(Settings.from_environment(os.environ), target, token)
+        found = find_target(Settings.from_environment(os.environ), target, token)
+        self._target = replace(found, http=target) if target else found
         self._as_json = as_json
 
     def get(self, *path: str, **query: str | int | None) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def ops_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(*, target: str | None, token: str | None, as_json: bool, **given: Any) -> None:
         command(service=OpsService(target, token, as_json=as_json), **given)
 
-    return target_options(click.option("--json", "as_json", is_flag=True, help="One line of JSON.")(run))
+    return http_target_options(click.option("--json", "as_json", is_flag=True, help="One line of JSON.")(run))
 
 
 def deed_options(command: Callable[..., None]) -> Callable[..., None]:

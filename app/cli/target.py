@@ -73,6 +73,15 @@ class HttpConnection(HTTPConnection):
 
 def target_options(command: Command) -> Command:
     """Add the options --target and --token-file to a command, as parameters for `find_target`."""
+    return _with_target(command, "The gRPC address of the service.")
+
+
+def http_target_options(command: Command) -> Command:
+    """The same for a command that speaks HTTP alone."""
+    return _with_target(command, "The HTTP address of the service.")
+
+
+def _with_target(command: Command, meaning: str) -> Command:
     token = click.option(
         "--token-file",
         "token",
@@ -80,7 +89,7 @@ def target_options(command: Command) -> Command:
         callback=_read_token,
         help="File that holds the bearer token; or set BALANCE_TOKEN.",
     )
-    target = click.option("--target", metavar="HOST:PORT", help="The gRPC address of the service.")
+    target = click.option("--target", metavar="HOST:PORT", help=meaning)
     return target(token(command))
 
 

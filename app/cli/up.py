@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException
@@ -23,13 +23,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-import jwt
 import msgspec
 
 from app.cli.supervisor import REFUSED, Child, Supervisor
 from app.cli.target import HttpConnection, Running, reachable_host, reached_at, write_private
 from app.config import Settings, address
+from app.services.access import OPS_SCOPE, SERVICE_SCOPE
 from app.services.tls import ClientTls
+from app.services.tokens import mint
 from app.storage.embedded import EmbeddedStore, EmbeddedStoreError
 
 _READY_WITHIN_SECONDS = 30.0
@@ -207,18 +208,8 @@ def _development_secret(data_dir: Path) -> str:
 
 
 def _development_token(secret: str, settings: Settings) -> str:
-    now = int(time.time())
-    claims = {
-        "sub": "dev",
-        "scope": "balance:service balance:ops",
-        "iat": now,
-        "exp": now + _TOKEN_LIFE_SECONDS,
-    }
-    if settings.jwt_issuer:
-        claims["iss"] = settings.jwt_issuer
-    if settings.jwt_audience:
-        claims["aud"] = settings.jwt_audience
-    return jwt.encode(claims, secret, algorithm="HS256")
+    signing = replace(settings, jwt_hs256_secret=secret)
+    return mint(signing, "dev", [SERVICE_SCOPE, OPS_SCOPE], lifetime_seconds=_TOKEN_LIFE_SECONDS)
 
 
 async def _supervise(site: Site, greeting: Callable[[Running], str]) -> int:

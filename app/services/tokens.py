@@ -107,7 +107,7 @@ class TokenVerifier:
 def mint(
     settings: Settings, subject: str, scopes: Iterable[str] = (), *, lifetime_seconds: int = 3600
 ) -> str:
-    """A token that these settings accept; needs JWT_HS256_SECRET. For development and tests."""
+    """A token that these settings accept; needs JWT_HS256_SECRET."""
     if settings.jwt_hs256_secret is None:
         raise ValueError("a token can only be minted with JWT_HS256_SECRET")
     now = int(time.time())

@@ -70,7 +70,7 @@ def test_a_lapsed_lead_is_taken_over_and_not_before(ground: Ground) -> None:
 
 
 def test_a_clock_that_is_set_back_keeps_no_dead_leader(ground: Ground) -> None:
-    """Given a lead of before, which ends later than any of now. Expect it to be over when one of now would be."""
+    """Given a lead of before, which ends later than any of now. Expect it to be over when one of now is."""
     anna, bert = ground.backend(), ground.backend()
     anna.lead("anna", LONG_MS)
     assert bert.lead("bert", SHORT_MS)[1] == 0

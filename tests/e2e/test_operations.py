@@ -13,7 +13,7 @@ from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
 from tests.support.service import RunningService, balance
 from tests.support.waiting import eventually
-from tests.support.web import ask, balance_of, code_of, opened, post
+from tests.support.web import ask, balance_of, code_of, opened, post, settings_of
 
 
 def told(service: RunningService, *arguments: str, exit_code: int = 0) -> Any:
@@ -202,3 +202,27 @@ def test_ops_see_how_the_service_is(service: RunningService) -> None:
     post(service, "/api/ops/stops/clear", {"reason": "nothing there"})
     assert told(service, "ops", "log", "--verify")["ok"]
     assert "WHAT" in balance(service, "ops", "log").stdout
+
+
+def test_ops_get_a_token_and_point_their_commands_at_a_front_end(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its HTTP address: one front end may be for ops alone. What they do has the name that they took."""
+    monkeypatch.setenv("JWT_HS256_SECRET", settings_of(service).jwt_hs256_secret or "")
+    token = balance(service, "token", "olga", "--scope", "balance:ops").stdout.strip()
+    monkeypatch.delenv("JWT_HS256_SECRET")
+    monkeypatch.setenv("BALANCE_TOKEN", token)
+    account_id = opened(service, 1)
+    at_front_end = ("--reason", "r", "--target", service.http)
+    assert balance(service, "account", "freeze", account_id, *at_front_end).returncode == 0
+    (line,) = ask(service, "/api/ops/log?limit=1", service.token).body["lines"]
+    assert (line["who"], line["what"]) == ("olga", "account.freeze")
+    nobody = balance(service, "status", "--target", "127.0.0.1:1")
+    assert nobody.returncode == 2
+    assert "127.0.0.1:1 does not answer" in nobody.stderr
+
+
+def test_without_the_secret_no_token_is_signed(service: RunningService) -> None:
+    refused = balance(service, "token", "olga")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "JWT_HS256_SECRET" in refused.stderr

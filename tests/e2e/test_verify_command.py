@@ -116,6 +116,27 @@ def test_an_account_is_shown_from_the_store_and_by_http(
         assert "there is no account nobody" in unknown.stderr
 
 
+def test_a_ledger_is_shown(service: RunningService) -> None:
+    """The newest first, with what each entry is about; a part of it, or one type alone."""
+    deposit(service, "ledger-show", 500)
+    fields = ("account_id=ledger-show", "amount=20", "reason=too much", "idempotency_key=w")
+    assert balance(service, "call", "Withdraw", *fields).returncode == 0
+    heading, withdrawn, deposited, counted = balance(
+        service, "account", "ledger", "ledger-show"
+    ).stdout.splitlines()
+    assert heading.split() == ["SEQ", "TIME", "TYPE", "AMOUNT", "BALANCE", "TRANSACTION", "ABOUT"]
+    assert withdrawn.split()[0] == "2"
+    assert withdrawn.split()[2:5] == ["WITHDRAW", "-20", "480"]
+    assert withdrawn.endswith("reason=too much")
+    assert deposited.split()[2:5] == ["DEPOSIT", "+500", "500"]
+    assert counted == "2 of 2 entries."
+    for part in (("--skip", "1"), ("--type", "DEPOSIT"), ("--limit", "1", "--skip", "1")):
+        shown = report_of(balance(service, "account", "ledger", "ledger-show", "--json", *part), 0)
+        assert [entry["amount"] for entry in shown["entries"]] == [500]
+    unknown = balance(service, "account", "ledger", "nobody")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+
+
 def test_a_folder_at_rest_is_verified(tmp_path: Path) -> None:
     """Its store runs for that long, and the first bad entry is told; the folder is free again."""
     store = RealStore(tmp_path).start()
