@@ -57,7 +57,9 @@ def print_book(book: Book) -> None:
     summary = book.summary
     click.echo(f"What is new was verified last at {_time(summary.checked)}.")
     if summary.last_full:
-        click.echo(f"Everything was verified last in passes that began at {_time(summary.last_full)} or later.")
+        click.echo(
+            f"Everything was verified last in passes that began at {_time(summary.last_full)} or later."
+        )
     else:
         click.echo("Not everything has been verified once yet.")
     for kept in book.findings:

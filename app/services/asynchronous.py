@@ -11,7 +11,7 @@ from app.domain.commands import Command
 from app.domain.identifiers import partition_of
 from app.domain.requests import Request
 from app.domain.validation import Malformed, check_command
-from app.services.faults import DeadlinePassed, StoreUnavailable
+from app.services.faults import DeadlinePassed, Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import Lane, Stream
 from app.services.submission import DEFAULT_TIMEOUT_MS
 from app.services.tracking import OWN, CommandState, Intent, Seal, Tracked
@@ -84,13 +84,21 @@ class Submissions:
     async def _put(
         self, command_id: str, intent: Intent, stream: Stream, message: str
     ) -> CommandState | None:
-        """A write whose reply was lost is tried again: it is found, and not written twice."""
+        """A write whose reply was lost is tried again: it is found, and not written twice.
+
+        From then on no fault says that nothing was queued: that one write may have been.
+        """
+        in_doubt = False
         try:
             async with asyncio.timeout(DEFAULT_TIMEOUT_MS / 1000):
                 while True:
                     try:
                         return await self._states.put(command_id, intent, stream, message)
                     except StoreUnavailable:
-                        await asyncio.sleep(_PAUSE_SECONDS)
+                        in_doubt = True
+                    except (Unavailable, Overloaded):
+                        if not in_doubt:
+                            raise
+                    await asyncio.sleep(_PAUSE_SECONDS)
         except TimeoutError:
             raise DeadlinePassed("whether the command was queued is not known") from None

@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from app.domain.identifiers import partition_in
-from app.services.faults import StoreUnavailable, Unavailable
+from app.services.faults import Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import Stream
 from app.services.tracking import CommandState, Intent
 from app.storage import codec, keys
@@ -45,7 +45,7 @@ class StoreCommands:
         while True:
             now, state = await self._look(command_id, key)
             if state is not None:
-                await self._connection.confirm()
+                await self._confirm_queued()
                 return state
             plan = Plan()
             plan.expect(key, keys.INTENT, "")
@@ -68,6 +68,13 @@ class StoreCommands:
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+    async def _confirm_queued(self) -> None:
+        """For a write that was found: whether it will last is not known, and it is queued already."""
+        try:
+            await self._connection.confirm()
+        except (Unavailable, Overloaded) as away:
+            raise StoreUnavailable(str(away)) from away
 
     async def _confirm(self) -> None:
         """For a read: what may not last is not told, and nothing was done."""

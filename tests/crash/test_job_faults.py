@@ -6,7 +6,6 @@ A batch of payouts and a single command, submitted until they are taken; two wor
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from itertools import product
 
@@ -19,7 +18,7 @@ from app.domain.requests import Request
 from app.queueing.envelope import tracked_message
 from app.services.asynchronous import Submissions
 from app.services.batches import BatchView, Counts
-from app.services.faults import BalanceFault
+from app.services.faults import BalanceFault, StoreUnavailable, Unavailable
 from app.services.payouts import Payouts
 from app.services.tracking import CommandState, Status
 from app.storage import keys
@@ -42,6 +41,8 @@ ACCOUNTS = [ALICE, BOB, named("dave", 3), named("fay", 0)]
 LINES = 100
 DUE = {account_id: sum(range(first, LINES + 1, 4)) for first, account_id in enumerate(ACCOUNTS, 1)}
 COMMAND = Deposit(account_id=ALICE, amount=1_000)
+COMMAND_ID = Request(COMMAND, partition=partition_of(ALICE, PARTITIONS), key="k").record_id
+COMMAND_KEY = keys.command(partition_of(ALICE, PARTITIONS), COMMAND_ID)
 DISTURBED_AFTER_MS = 60
 KINDS = [Kind(FRONT_END, method) for method in ("read", "commit")]
 
@@ -54,7 +55,10 @@ class FaultyConnection:
         self._line = line
 
     async def look(self, plan: Plan) -> tuple[int, list[Reply]]:
-        return await self._line.step_async("read", partial(self._backend.look, plan))
+        try:
+            return await self._line.step_async("read", partial(self._backend.look, plan))
+        except StoreUnavailable as away:
+            raise Unavailable(str(away)) from away
 
     async def commit(self, plan: Plan) -> list[int]:
         return await self._line.step_async("commit", partial(self._backend.commit, plan))
@@ -78,6 +82,7 @@ class Jobs:
         await asyncio.gather(self._until_taken(_submit_batch), self._until_taken(_submit_command))
 
     async def _until_taken(self, submit: Callable[[StoreBatches, StoreCommands], Awaitable[None]]) -> None:
+        in_doubt = False
         while True:
             process = Process(FRONT_END)
             died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,10 +94,19 @@ class Jobs:
             await asyncio.wait({work, died}, return_when=asyncio.FIRST_COMPLETED)
             if died.done():
                 work.cancel()
+                in_doubt = True
             else:
-                with suppress(BalanceFault):
+                try:
                     return work.result()
+                except Unavailable:
+                    assert in_doubt or not self._is_queued(), "told that nothing was done"
+                except BalanceFault:
+                    in_doubt = True
             await asyncio.sleep(RESTART_MS / 1000)
+
+    def _is_queued(self) -> bool:
+        (intent,) = read(self._field.tool, ("HGET", COMMAND_KEY, keys.INTENT))
+        return intent is not None
 
 
 async def _submit_batch(batches: StoreBatches, _: StoreCommands) -> None:
@@ -160,12 +174,10 @@ def play(field: Field, plan: FaultPlan) -> None:
 def _looked_up(field: Field) -> tuple[BatchView | None, CommandState | None]:
     """What is told of both, past all faults."""
     connection = Alongside(field.tool)
-    partition = partition_of(ALICE, PARTITIONS)
-    command_id = Request(COMMAND, partition=partition, key="k").record_id
     with asyncio.Runner() as runner:
         return (
             runner.run(StoreBatches(connection, PARTITIONS).view("b")),
-            runner.run(StoreCommands(connection).get(command_id)),
+            runner.run(StoreCommands(connection).get(COMMAND_ID)),
         )
 
 

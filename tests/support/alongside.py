@@ -1,5 +1,6 @@
 """A backend as the asyncio connection of a front end: the same plans, on any ground."""
 
+from app.services.faults import StoreUnavailable, Unavailable
 from app.storage.backend import Backend, Reply
 from app.storage.plan import Plan
 
@@ -11,7 +12,10 @@ class Alongside:
         self._backend = backend
 
     async def look(self, plan: Plan) -> tuple[int, list[Reply]]:
-        return self._backend.read(plan)
+        try:
+            return self._backend.read(plan)
+        except StoreUnavailable as away:
+            raise Unavailable(str(away)) from away
 
     async def commit(self, plan: Plan) -> list[int]:
         return self._backend.commit(plan)
