@@ -49,7 +49,8 @@ def show(table_id: str, *, as_json: bool) -> None:
 def close(table_id: str, *, key: str | None, service: OpsService, deed: Deed) -> None:
     """Cancel a table's pots, then cash out all that is in play there. Safe to repeat.
 
-    Exit code 1 when a pot or a player was refused, as with a frozen account.
+    Exit code 1 when a pot or a player was refused, as with a frozen account, or a hand went on meanwhile and
+    chips are STILL_IN_PLAY: close it again.
     """
     answer = service.post("tables", table_id, "close", body=deed, key=key or uuid4().hex)
     rows = [("WHAT", "WHO", "CHIPS", "OUTCOME")]

@@ -25,6 +25,7 @@ class CommandStates(Protocol):
     async def put(self, command_id: str, intent: Intent, stream: Stream, message: str) -> CommandState | None:
         """Keep the intent and queue the message, in one atomic write; or the state that was there already.
 
+        A refusal that does not stick to its key is no such state: the same command may come again.
         Raises Unavailable or Overloaded when nothing was written, StoreUnavailable when that is not known.
         """
         ...

@@ -16,7 +16,7 @@ from app.domain.replays import stored_answer
 from app.domain.state import State
 from app.services.changes import AccountChange, Changes
 from app.services.faults import StoreRefused, StoreUnavailable
-from app.services.loading import account_of, load
+from app.services.loading import accounts_of, load
 from app.services.parking import park
 from app.services.ports import Store
 from app.services.settling import answer_to_keep, note
@@ -169,9 +169,9 @@ class Execution:
             request = work.request
             if request is None:
                 raise ValueError("a work without a request must say why")
-            account_id = account_of(request, state)
-            if account_id in waiting:
-                waiting.add(request.record_id)
+            orders = accounts_of(request, state)
+            if not waiting.isdisjoint(orders):
+                waiting |= {*orders, request.record_id}
                 continue
             try:
                 decision = decide(state, request, now, self._policy)
@@ -179,10 +179,11 @@ class Execution:
                 _log.exception("%s met a fault of ours", request.command.kind, extra=work.about)
                 work.faults.append(f"{type(error).__name__}: {error}")
                 # A Commit names only the reservation that this may yet make.
-                waiting |= {account_id, request.record_id}
+                waiting |= {*orders, request.record_id}
                 continue
             if isinstance(request.command, SettlePot) and decision.answer.outcome is Outcome.ACCOUNT_FROZEN:
-                _log.critical("ALARM a pot of table %s cannot be paid: an account is frozen", account_id)
+                table_id = request.aggregate_id
+                _log.critical("ALARM a pot of table %s cannot be paid: an account is frozen", table_id)
             changes.add(state, request, decision)
             state.apply(decision, request)
             work.answer = decision.answer

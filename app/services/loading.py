@@ -123,6 +123,11 @@ def _sweeps(request: Request) -> bool:
     return isinstance(request.command, Commit | Release | Reserve | Withdraw | Adjust)
 
 
+def accounts_of(request: Request, state: State) -> set[str]:
+    """The accounts whose order a request belongs to: each of payouts that are paid together."""
+    return {account_of(each, state) for each in request.parts or (request,)}
+
+
 def account_of(request: Request, state: State) -> str:
     """The account whose order a request belongs to; the reservation's own id when its account is unknown."""
     command = request.command

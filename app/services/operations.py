@@ -121,6 +121,10 @@ async def foresee(room: OpsRoom, order: Order) -> Answer:
     return await room.read(lambda desk: desk.foresight.answer(order.command, order.key))
 
 
+CASH_OUT = "table.cash-out"
+STILL_IN_PLAY = "STILL_IN_PLAY"
+
+
 class ClosingStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One step of closing a table: what was done to whom, with how many chips, and how it ended."""
 
@@ -133,7 +137,10 @@ class ClosingStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Closing:
-    """A table to be closed. The same `key` closes it once: what it has cashed out is not cashed out again."""
+    """A table to be closed. Under the same `key` what was cashed out is not cashed out again.
+
+    What comes to the table after that is: the key of each cash-out names how much was seen there.
+    """
 
     table_id: str
     key: str
@@ -145,13 +152,15 @@ class Closing:
         command = CancelPot(table_id=self.table_id, hand_id=hand_id, reason=self.why)
         return self._order(command, f"{self.table_id}|{hand_id}", "pot.cancel")
 
-    def cash_out(self, account_id: str) -> Order:
+    def cash_out(self, account_id: str, chips: int) -> Order:
         """Bring what an account has in play there back to it."""
         command = LeaveTable(account_id=account_id, table_id=self.table_id, reason=self.why)
-        return self._order(command, account_id, "table.cash-out")
+        return self._order(command, account_id, CASH_OUT, chips)
 
-    def _order(self, command: AccountCommand | TableCommand, subject: str, what: str) -> Order:
-        key = f"close-{hashlib.sha256(f'{self.table_id}|{self.key}'.encode()).hexdigest()}"
+    def _order(
+        self, command: AccountCommand | TableCommand, subject: str, what: str, chips: int = 0
+    ) -> Order:
+        key = f"close-{hashlib.sha256(f'{self.table_id}|{self.key}|{chips}'.encode()).hexdigest()}"
         return Order(
             command=command,
             who=self.who,
@@ -175,8 +184,19 @@ async def close_table(lookups: Lookups, closing: Closing, perform: Perform) -> l
         steps.append(await _step(closing.cancel(hand_id), hand_id, chips, perform))
     for account_id, chips in sorted((await lookups.table(closing.table_id)).in_play.items()):
         if chips > 0:
-            steps.append(await _step(closing.cash_out(account_id), account_id, chips, perform))
+            steps.append(await _step(closing.cash_out(account_id, chips), account_id, chips, perform))
     return steps
+
+
+async def still_in_play(lookups: Lookups, closing: Closing, steps: list[ClosingStep]) -> list[ClosingStep]:
+    """What lies there though the steps went well: hands went on meanwhile, and it has to be closed again."""
+    refused = {step.subject for step in steps if step.outcome != Outcome.OK}
+    in_play = sorted((await lookups.table(closing.table_id)).in_play.items())
+    return [
+        ClosingStep(what=CASH_OUT, subject=account_id, amount=chips, outcome=STILL_IN_PLAY)
+        for account_id, chips in in_play
+        if chips > 0 and account_id not in refused
+    ]
 
 
 async def _step(order: Order, subject: str, chips: int, perform: Perform) -> ClosingStep:

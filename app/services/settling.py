@@ -41,12 +41,19 @@ def note(work: Work, answer: Answer, changes: Changes, state: State) -> None:
     for part in request.parts:
         line = part.command_id.rpartition("#")[2]
         told = replace(answer, replayed=answer.ok and not made_here(state, part))
-        settled = _settled(work, replace(work.track, line=int(line)), part, told, line)
-        changes.settled.append(settled)
+        is_cause = bool(work.parking_reason) or answer.detail == line or _is_held(state, part, answer)
+        track = replace(work.track, line=int(line))
+        changes.settled.append(_settled(work, track, part, told, is_cause=is_cause))
+
+
+def _is_held(state: State, part: Request, answer: Answer) -> bool:
+    """Whether it is this part's key that the dead letter of the answer holds: one of an earlier command."""
+    held = state.refusals.get(part.refusal_key)
+    return held is not None and held.answer.outcome is answer.outcome and held.answer.detail == answer.detail
 
 
 def _settled(
-    work: Work, track: Track, request: Request | None, answer: Answer, part_line: str = ""
+    work: Work, track: Track, request: Request | None, answer: Answer, *, is_cause: bool = True
 ) -> Settled:
     return Settled(
         partition=work.delivery.partition,
@@ -54,15 +61,14 @@ def _settled(
         track=track,
         answer=answer,
         replayed=answer.replayed,
-        failure=None if answer.ok else _failure(request, answer, part_line),
+        failure=None if answer.ok else _failure(request, answer, is_cause=is_cause),
     )
 
 
-def _failure(request: Request | None, answer: Answer, part_line: str) -> ItemFailure:
-    is_parked = answer.outcome is Outcome.DEAD_LETTERED
-    is_the_cause = not part_line or is_parked or answer.detail == part_line
+def _failure(request: Request | None, answer: Answer, *, is_cause: bool) -> ItemFailure:
+    is_parked = is_cause and answer.outcome is Outcome.DEAD_LETTERED
     failure = ItemFailure(
-        code=answer.outcome if is_the_cause else ALL_OR_NOTHING,
+        code=answer.outcome if is_cause else ALL_OR_NOTHING,
         dead_letter_id=answer.detail if is_parked else "",
     )
     if request is None or not isinstance(request.command, Payout):

@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from app.domain.identifiers import partition_in
+from app.domain.outcomes import Outcome
 from app.services.faults import Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import Stream
 from app.services.tracking import CommandState, Intent
@@ -43,12 +44,15 @@ class StoreCommands:
         """See CommandStates."""
         key = keys.command(stream[0], command_id)
         while True:
-            now, state = await self._look(command_id, key)
-            if state is not None:
+            now, state, fields = await self._look(command_id, key)
+            if state is not None and not _may_come_again(state, intent):
                 await self._confirm_queued()
                 return state
             plan = Plan()
-            plan.expect(key, keys.INTENT, "")
+            plan.expect(key, keys.INTENT, (fields[0] or b"").decode())
+            plan.expect(key, keys.DONE, (fields[1] or b"").decode())
+            if state is not None:  # and with its last field its expiry
+                plan.write("HDEL", key, keys.INTENT, keys.DONE)
             plan.write("HSET", key, keys.INTENT, codec.encode(replace(intent, submitted_at=now)))
             plan.write("XADD", keys.queue(*stream), "*", "m", message)
             plan.write("HINCRBY", keys.META, "commits", 1)
@@ -60,7 +64,7 @@ class StoreCommands:
         partition = partition_in(command_id)
         if partition is None:
             return None
-        _, state = await self._look(command_id, keys.command(partition, command_id))
+        _, state, _ = await self._look(command_id, keys.command(partition, command_id))
         if state is not None and state.done is not None:
             await self._confirm()
         return state
@@ -83,8 +87,16 @@ class StoreCommands:
         except StoreUnavailable as unknown:
             raise Unavailable(str(unknown)) from unknown
 
-    async def _look(self, command_id: str, key: str) -> tuple[int, CommandState | None]:
+    async def _look(self, command_id: str, key: str) -> tuple[int, CommandState | None, list[bytes | None]]:
         plan = Plan()
         plan.read("HMGET", key, keys.INTENT, keys.DONE, keys.PARKED)
         now, (fields,) = await self._connection.look(plan)
-        return now, codec.command_state(command_id, fields)
+        return now, codec.command_state(command_id, fields), fields
+
+
+def _may_come_again(state: CommandState, intent: Intent) -> bool:
+    """Whether it ended with a refusal that does not stick to its key, so that the same may be asked again."""
+    if state.done is None or state.dead_letter_id or state.intent.fingerprint != intent.fingerprint:
+        return False
+    outcome = state.done.answer.outcome
+    return not (outcome.sticks or state.done.answer.ok or outcome is Outcome.IDEMPOTENCY_KEY_REUSED)

@@ -77,13 +77,18 @@ class StoreLetters:
         return True
 
     def _hold(self, plan: Plan, letter: DeadLetter, request: Request) -> bool:
-        """Have the key held by the letter again, unless there is something under it by now."""
+        """Have the key held by the letter again, unless there is something under it by now.
+
+        A worker may have loaded that there is nothing, and compares no such thing when it applies the
+        command: a new epoch ends whatever the owner of the partition has in hand.
+        """
         names = [keys.refusal(*request.refusal_key), _permanent(request)]
         for name in names:
             plan.expect_absent(name)
         answer = Answer(outcome=Outcome.DEAD_LETTERED, detail=letter.dead_letter_id)
         record = RefusalRecord(fingerprint=request.fingerprint, answer=answer)
         plan.write("SET", names[0], codec.encode(record))
+        plan.write("HINCRBY", keys.partition(letter.partition), "epoch", 1)
         looking = Plan()
         for name in names:
             looking.read("GET", name)

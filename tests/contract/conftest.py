@@ -1,11 +1,15 @@
 """Every ground for the suites: the twin, the packaged server, and redis-server where it is on the PATH."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.domain import decide as deciding
+from app.domain.commands import Payout
+from app.domain.rules import accounts
 from tests.support.carrying import Carrier
 from tests.support.grounds import Ground, RealGround, RedisStore, TwinGround
 from tests.support.store import RealStore
@@ -48,3 +52,15 @@ def _real_ground(request: pytest.FixtureRequest) -> RealGround:
     store: RealStore = request.getfixturevalue("redis_process")
     store.empty()
     return RealGround(store)
+
+
+@pytest.fixture
+def broken_payouts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Payouts meet a fault of ours until this is called."""
+
+    def broken(*_: object) -> Any:
+        raise ZeroDivisionError("canary")
+
+    rules: dict[Any, Any] = deciding._RULES
+    monkeypatch.setitem(rules, Payout, broken)
+    return lambda: monkeypatch.setitem(rules, Payout, accounts.payout)

@@ -9,7 +9,7 @@ from app.storage import keys
 from app.storage.backend import Backend
 from tests.support.grounds import Ground, write
 
-SHORT_MS = 50
+SHORT_MS = 300
 LONG_MS = 60_000
 ALL = [0, 1, 2, 3]
 

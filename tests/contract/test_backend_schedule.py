@@ -11,7 +11,7 @@ from app.storage import keys
 from app.storage.backend import Backend
 from tests.support.grounds import Ground, plan_of, read, write
 
-SHORT_MS = 50
+SHORT_MS = 300
 LONG_MS = 60_000
 STREAM: Stream = (0, Lane.BULK)
 FIRST, SECOND = Slot("expire", 5_000), Slot("expire", 10_000)

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from app.domain import decide as deciding
-from app.domain.commands import Deposit, Payout, Withdraw
+from app.domain.commands import Deposit, EnsureAccount, FreezeAccount, Payout, UnfreezeAccount, Withdraw
 from app.domain.dead_letters import DeadLetter
 from app.domain.outcomes import Outcome
 from app.domain.requests import Request
-from app.domain.rules import accounts
 from app.queueing.envelope import encode_message, tracked_message
 from app.services.asynchronous import Submissions
 from app.services.batches import Chunk, Counts, Manifest
@@ -45,18 +43,6 @@ def submissions(ground: Ground) -> Submissions:
 @pytest.fixture
 def batches(ground: Ground) -> StoreBatches:
     return StoreBatches(Alongside(ground.backend()), PARTITIONS)
-
-
-@pytest.fixture
-def broken_payouts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Payouts meet a fault of ours until this is called."""
-
-    def broken(*_: object) -> Any:
-        raise ZeroDivisionError("canary")
-
-    rules: dict[Any, Any] = deciding._RULES
-    monkeypatch.setitem(rules, Payout, broken)
-    return lambda: monkeypatch.setitem(rules, Payout, accounts.payout)
 
 
 def manifest(items: int, content: str = "c") -> Manifest:
@@ -142,6 +128,43 @@ def test_a_refusal_is_an_answer(carrier: Carrier, submissions: Submissions) -> N
     assert state is not None
     assert state.done is not None
     assert state.done.answer.outcome is Outcome.ACCOUNT_NOT_FOUND
+
+
+def test_a_refusal_that_does_not_stick_may_be_asked_again(
+    ground: Ground, carrier: Carrier, submissions: Submissions
+) -> None:
+    """
+    Given a payout to an account that is frozen, and thawed again
+    If it is submitted once more
+    Expect it queued, kept until it is done, and paid once.
+    """
+    carrier.carry_out((EnsureAccount(account_id=ANNA), ""), (FreezeAccount(account_id=ANNA), ""))
+    payout = Payout(account_id=ANNA, amount=7)
+    taken = asyncio.run(submissions.submit(payout, "k"))
+    carrier.work_off(BULK)
+    assert asyncio.run(submissions.submit(replace(payout, amount=8), "k")).reused
+    assert carrier.waiting(BULK) == []
+
+    carrier.carry_out((UnfreezeAccount(account_id=ANNA), ""))
+    assert asyncio.run(submissions.submit(payout, "k")).before is None
+    again = asyncio.run(submissions.submit(payout, "k")).before
+    assert again is not None
+    assert again.status is Status.QUEUED
+    assert ground.dump()[keys.command(1, taken.command_id)].expires_at == 0
+    carrier.work_off(BULK)
+    done = asyncio.run(submissions.state(taken.command_id))
+    assert done is not None
+    assert done.done is not None
+    assert done.done.answer.balance == 7
+    assert asyncio.run(submissions.submit(payout, "k")).before == done
+
+
+@pytest.mark.usefixtures("ground")
+def test_a_refusal_that_sticks_stays(carrier: Carrier, submissions: Submissions) -> None:
+    taken = asyncio.run(submissions.submit(Withdraw(account_id=ANNA, amount=1), "k"))
+    carrier.work_off(BULK)
+    before = asyncio.run(submissions.submit(Withdraw(account_id=ANNA, amount=1), "k")).before
+    assert before == asyncio.run(submissions.state(taken.command_id))
 
 
 def test_a_parked_command_is_done_when_it_was_replayed(

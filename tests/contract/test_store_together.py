@@ -1,6 +1,7 @@
 """Lines of a batch that are paid together, as the store keeps them: all of them in one commit, or none."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -83,6 +84,20 @@ def test_one_line_that_cannot_be_paid_refuses_all(carrier: Carrier, batches: Sto
         (Status.REFUSED, "ALL_OR_NOTHING"),
     ]
     assert load_all(carrier.store, accounts=[ANNA]).accounts[ANNA] is None
+
+
+def test_a_line_whose_key_an_earlier_dead_letter_holds_is_parked_alone(
+    carrier: Carrier, batches: StoreBatches, broken_payouts: Callable[[], None]
+) -> None:
+    """The others are refused because of it: nothing of this batch waits for a replay."""
+    (parked,) = carrier.carry_out((Payout(account_id=ANNA, amount=1), f"{BATCH}#1"))
+    broken_payouts()
+    together(batches, 1, 2)
+    carrier.work_off(BULK)
+    assert states(batches) == [(Status.PARKED, "DEAD_LETTERED"), (Status.REFUSED, "ALL_OR_NOTHING")]
+    (first, _), _ = asyncio.run(batches.items(BATCH, after=0, limit=10, failed=True))
+    assert first.failure is not None
+    assert first.failure.dead_letter_id == parked.detail
 
 
 def test_lines_together_delivered_twice_are_paid_once(carrier: Carrier, batches: StoreBatches) -> None:

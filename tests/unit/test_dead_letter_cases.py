@@ -49,6 +49,7 @@ def test_a_command_whose_key_was_lost_is_only_issued_anew_when_that_is_asked_for
     assert replay(ops.letters, dead_letter_id) == [KEY_LOST]
     assert ops.letters.reissue(dead_letter_id, OLGA, "the store was restored").result == REISSUED
     assert ops.letters.reissue(dead_letter_id, OLGA, "once more").result == CLOSED
+    ops.owner.acquire("owner", [0])
     assert ops.retry(UNLUCKY).detail == dead_letter_id, "a retry in the meantime is no second deposit"
     ops.owner.work()
     assert ops.scene.amounts(ALICE) == [13]
@@ -72,6 +73,31 @@ def test_what_a_retry_has_applied_after_its_key_was_lost_is_not_issued_anew(
     ops.backend.script("commit", before=retry)
     assert ops.letters.reissue(dead_letter_id, OLGA, "w").result == ALREADY_APPLIED
     ops.owner.work()
+    assert ops.scene.amounts(ALICE) == [13]
+
+
+def test_what_a_worker_has_in_hand_while_its_command_is_issued_anew_is_not_applied(
+    ops: OpsScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Given a letter whose key was lost, and a retry that a worker has loaded
+    If ops issue the command anew before that worker commits
+    Expect the worker to look again, and find the key held.
+    """
+    bug = Planted(monkeypatch, Deposit)
+    (dead_letter_id,) = ops.park((UNLUCKY, "k"))
+    bug.mended = True
+    del ops.scene.server.data[keys.refusal(0, "Deposit", ALICE, hash_key("k"))]
+
+    def issue_anew() -> None:
+        assert ops.letters.reissue(dead_letter_id, OLGA, "w").result == REISSUED
+
+    ops.owner.backend.script("commit", before=issue_anew)
+    retry = ops.scene.send(sealed(UNLUCKY, "k"))
+    assert ops.owner.work() == {0}
+    ops.owner.acquire("owner", [0])
+    ops.owner.work()
+    assert [answer.detail for answer in ops.scene.answers(retry)] == [dead_letter_id]
     assert ops.scene.amounts(ALICE) == [13]
 
 

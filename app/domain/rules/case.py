@@ -30,10 +30,11 @@ class Case:
         available_balance: int = 0,
         detail: str = "",
         swept: "Swept | None" = None,
+        sticks: bool = True,
     ) -> Decision:
         """A refusal; it sticks to the key where the outcome is the caller's own. Holds swept are written."""
         answer = Answer(outcome=outcome, available_balance=available_balance, detail=detail)
-        sticks = self.request.command.keyed and outcome.sticks
+        sticks = sticks and self.request.command.keyed and outcome.sticks
         return Decision(
             answer,
             accounts=swept.changes if swept else (),

@@ -74,7 +74,7 @@ def leave_table(case: Case, command: LeaveTable) -> Decision:
     if not credit_fits(account.balance, amount):
         return case.refuse(Outcome.INVALID_AMOUNT)
     if amount <= 0:
-        return case.refuse(Outcome.NOT_ON_TABLE)
+        return case.refuse(Outcome.NOT_ON_TABLE, sticks=False)  # somebody may sit down yet
     metadata = Metadata(reason=command.reason or None, table_id=command.table_id)
     account, posting = case.post(account, amount, TransactionType.CASH_OUT, metadata)
     return Decision(

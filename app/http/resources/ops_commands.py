@@ -11,7 +11,7 @@ from app.http import ops_answers, ops_requests
 from app.http.errors import ApiError, refused
 from app.http.operations import Operations
 from app.http.resources.ops import OpsResource, doing, who
-from app.services.operations import Closing, Order, carry_out, close_table, foresee
+from app.services.operations import Closing, Order, carry_out, close_table, foresee, still_in_play
 
 _REFUSALS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
 
@@ -145,6 +145,8 @@ class ClosedTable(OpsResource):
             closing,
             lambda order: foresee(room, order) if dry_run else carry_out(room, bus, order),
         )
+        if not dry_run:
+            steps += await still_in_play(self._life.lookups, closing, steps)
         resp.media = ops_answers.closed_table(steps, dry_run=dry_run)
 
 

@@ -98,11 +98,10 @@ LEAVING = [
         in_play=40,
     ),
     Row(
-        "nothing in play is nothing to bring back",
+        "nothing in play is nothing to bring back so far",
         (account(),),
         LEAVE,
         refused(Outcome.NOT_ON_TABLE),
-        STICKS,
         in_play=0,
     ),
     Row(
@@ -110,7 +109,6 @@ LEAVING = [
         (account(),),
         LEAVE,
         refused(Outcome.NOT_ON_TABLE),
-        STICKS,
         in_play=-5,
     ),
     Row(
