@@ -8,7 +8,6 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -18,6 +17,7 @@ from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.queueing import limits
 from app.queueing.envelope import Origin, encode_message, route, seal
+from app.queueing.outbox import Outbox, Sent, Ticket
 from app.queueing.room import Room
 from app.services.faults import (
     BalanceFault,
@@ -38,43 +38,7 @@ _START = "0-0"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """One command that waits: `deadline` is the loop's time in seconds."""
-
-    command: Command
-    key: str
-    origin: Origin
-    deadline: float
-    future: "asyncio.Future[Answer]"
-
-
-@dataclass(slots=True)
-class _Outbox:
-    """What one partition has waiting here, and how many messages on their way.
-
-    `slot_taken` until the message last sent is answered, or has been away for too long.
-    """
-
-    waiting: deque[_Ticket] = field(default_factory=deque)
-    on_their_way: int = 0
-    slot_taken: bool = False
-
-    @property
-    def may_send(self) -> bool:
-        return not self.slot_taken and self.on_their_way < limits.MESSAGES_ON_THEIR_WAY
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A message on its way: whom to tell, and the timer that frees its slot."""
-
-    partition: int
-    tickets: list[_Ticket]
-    slot_timer: asyncio.TimerHandle | None = None
-
-
-_Batch = tuple[str, _Sent]
+_Batch = tuple[str, Sent]
 
 
 class Bus:
@@ -97,9 +61,9 @@ class Bus:
         self._room = Room(max_waiting)
         self._front_end = secrets.token_hex(8)
         self._message_numbers = count(1)
-        self._outboxes = [_Outbox() for _ in range(partitions)]
+        self._outboxes = [Outbox(self._room) for _ in range(partitions)]
         self._ready: set[int] = set()
-        self._sent: dict[str, _Sent] = {}
+        self._sent: dict[str, Sent] = {}
         self._wake = asyncio.Event()
         self._available = False
         self._looked = asyncio.Event()
@@ -160,21 +124,21 @@ class Bus:
         if partition is None:
             return Answer(outcome=Outcome.RESERVATION_NOT_FOUND)
         self.admit(by_ops=by_ops)
-        if self._room.full:
+        outbox = self._outboxes[partition]
+        if outbox.full:
             raise Overloaded("too much work is waiting")
         future: asyncio.Future[Answer] = self._loop.create_future()
         deadline = self._loop.time() + timeout_ms / 1000
-        outbox = self._outboxes[partition]
-        outbox.waiting.append(_Ticket(command, key, Origin(trace, REQUEST_ID.get()), deadline, future))
+        ticket = Ticket(command, key, Origin(trace, REQUEST_ID.get()), deadline, future)
+        outbox.put(ticket)
         self._offer(partition)
-        self._room.enter()
         timer = self._loop.call_at(deadline, _expire, future)
         answer = None
         try:
             answer = await future
         finally:
             timer.cancel()
-            self._room.leave(answered=answer is not None)
+            outbox.leave(ticket, answered=answer is not None)
         if answer.outcome is Outcome.DROPPED:
             raise DeadlinePassed("the command's deadline passed while it was queued; it was not applied")
         return answer
@@ -197,7 +161,7 @@ class Bus:
     def _batch(self, partition: int) -> _Batch | None:
         """The next message of a partition: what waits there and still has time."""
         outbox = self._outboxes[partition]
-        tickets: list[_Ticket] = []
+        tickets: list[Ticket] = []
         while outbox.may_send and outbox.waiting and len(tickets) < limits.MESSAGE_COMMANDS:
             ticket = outbox.waiting.popleft()
             if not ticket.future.done():
@@ -205,8 +169,8 @@ class Bus:
         if not tickets:
             return None
         message_id = f"{self._front_end}-{next(self._message_numbers)}"
-        sent = self._sent[message_id] = _Sent(partition, tickets)
-        sent.slot_timer = self._loop.call_later(limits.SLOT_SECONDS, self._free_slot, sent)
+        sent = self._sent[message_id] = Sent(partition, tickets, self._loop.time())
+        sent.slot_timer = self._loop.call_later(limits.SLOT_SECONDS, self._miss, sent)
         outbox.on_their_way += 1
         outbox.slot_taken = True
         return message_id, sent
@@ -229,7 +193,7 @@ class Bus:
                 self._finish(message_id)
                 _fail(sent.tickets, refusal)
 
-    def _encode(self, message_id: str, tickets: list[_Ticket], now: float) -> str:
+    def _encode(self, message_id: str, tickets: list[Ticket], now: float) -> str:
         envelopes = [
             seal(
                 ticket.command,
@@ -279,6 +243,7 @@ class Bus:
         sent = self._finish(message_id)
         if sent is None:
             return
+        self._outboxes[sent.partition].speak()
         if len(answers) != len(sent.tickets):
             _log.error(
                 "%d answers to %d commands, their callers will time out", len(answers), len(sent.tickets)
@@ -290,15 +255,25 @@ class Bus:
                 if ticket.origin.trace and self._replied is not None:
                     self._replied(ticket.origin.trace, written_at)
 
-    def _finish(self, message_id: str) -> _Sent | None:
+    def _finish(self, message_id: str) -> Sent | None:
         """The message is not on its way any more."""
         sent = self._sent.pop(message_id, None)
         if sent is not None:
-            self._outboxes[sent.partition].on_their_way -= 1
+            self._lose(sent)
             self._free_slot(sent)
         return sent
 
-    def _free_slot(self, sent: _Sent) -> None:
+    def _lose(self, sent: Sent) -> None:
+        """The message does not count any more as on its way."""
+        self._outboxes[sent.partition].on_their_way -= not sent.lost
+        sent.lost = True
+
+    def _miss(self, sent: Sent) -> None:
+        """No answer in time: another message may go, and what is behind this one counts as stuck."""
+        self._outboxes[sent.partition].fall_silent(sent)
+        self._free_slot(sent)
+
+    def _free_slot(self, sent: Sent) -> None:
         if sent.slot_timer is not None:
             sent.slot_timer.cancel()
             sent.slot_timer = None
@@ -322,10 +297,18 @@ class Bus:
                 self._has_room = True  # whether it is paused stays as it was last seen
             self._watched.set()
             self._room.learn(self._loop.time())
-            for message_id, sent in list(self._sent.items()):
-                if all(ticket.future.done() for ticket in sent.tickets):
-                    self._finish(message_id)
+            self._forget()
             await asyncio.sleep(limits.WATCH_SECONDS)
+
+    def _forget(self) -> None:
+        """Let go of messages nobody waits for, and of the places of those that must have been lost."""
+        long_ago = self._loop.time() - limits.LOST_SECONDS
+        for message_id, sent in list(self._sent.items()):
+            if all(ticket.future.done() for ticket in sent.tickets):
+                self._finish(message_id)
+            elif sent.at < long_ago and not sent.lost:
+                self._lose(sent)
+                self._offer(sent.partition)
 
 
 def _read_answers(payload: bytes) -> Iterable[tuple[str, Sequence[Answer | None]]]:
@@ -368,7 +351,7 @@ def _expire(future: "asyncio.Future[Answer]") -> None:
         future.set_exception(DeadlinePassed("no answer in time; the same key gets the one outcome"))
 
 
-def _fail(tickets: "list[_Ticket] | deque[_Ticket]", fault: BalanceFault) -> None:
+def _fail(tickets: "list[Ticket] | deque[Ticket]", fault: BalanceFault) -> None:
     for ticket in tickets:
         if not ticket.future.done():
             ticket.future.set_exception(type(fault)(*fault.args))

@@ -30,6 +30,7 @@ UNFIT_SECONDS = 2.0  # how long to stay away from a store that is not fit for mo
 # Front ends.
 MESSAGES_ON_THEIR_WAY = 4  # per partition: one lost answer cannot close a partition
 SLOT_SECONDS = 1.0  # an unanswered message frees its slot after this
+LOST_SECONDS = 30.0  # an unanswered message frees its place on the way, too, while its callers still wait
 WATCH_SECONDS = 1.0
 CANCEL_SECONDS = 0.5
 WAIT_SECONDS = 0.5  # what would wait longer is refused: callers give up after 2 s, and retry
