@@ -43,7 +43,8 @@ def check(
     """Raise StoreUnfit, with what to change, unless the server may hold money; the commit counter.
 
     `seen_commits` is the last counter this process has seen: a server that is behind it was replaced by an
-    older copy, or by a replica that had not got all; answers that were given are missing there.
+    older copy, or by a replica that had not got all; answers that were given are missing there. It is marked
+    then, so that nobody else works on it either, whatever it counts by then, until an operator allows it.
     `allow_weak` and `allow_lost` are an operator's word to carry on all the same. Loads the function library
     when it is absent.
     """
@@ -59,7 +60,7 @@ def check(
         )
     _check_library(caller)
     commits = _check_layout(caller, partitions)
-    _check_age(commits, seen_commits, allow_lost=allow_lost)
+    _check_age(caller, commits, seen_commits, allow_lost=allow_lost)
     return commits
 
 
@@ -133,10 +134,19 @@ def _check_layout(caller: Caller, partitions: int) -> int:
     return int(commits or 0)
 
 
-def _check_age(commits: int, seen_commits: int, *, allow_lost: bool) -> None:
-    if commits >= seen_commits:
+def _check_age(caller: Caller, commits: int, seen_commits: int, *, allow_lost: bool) -> None:
+    found = caller.call("HMGET", keys.META, keys.MISSED, keys.MISSING_ALLOWED)
+    missed, allowed = (int(count or 0) for count in found)
+    newly_missed = seen_commits if commits < seen_commits else 0
+    if max(missed, newly_missed) <= allowed:
         return
+    if newly_missed > missed or allow_lost:
+        field = keys.MISSING_ALLOWED if allow_lost else keys.MISSED
+        with suppress(StoreRefused):  # who has not the right to say so still keeps away
+            caller.call("HSET", keys.META, field, max(missed, newly_missed))
     lost = f"the store is an older copy: it counts {commits} commits, {seen_commits} were seen"
+    if not newly_missed:
+        lost = f"the store is an older copy: a process that had seen {missed} commits has found fewer there"
     if not allow_lost:
         raise StoreUnfit(f"{lost}. Bring the newer one back, or set ALLOW_LOST_COMMITS=on")
     _log.critical("ALARM %s, allowed by ALLOW_LOST_COMMITS", lost)

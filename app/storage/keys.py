@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 META = "balance:meta"
+MISSED, MISSING_ALLOWED = "missed", "missingAllowed"
 WORKERS = "balance:workers"
 FRONT_ENDS = "balance:front-ends"
 OPS = "balance:ops"

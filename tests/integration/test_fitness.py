@@ -236,7 +236,8 @@ def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
     """
     Given a process that has seen the store's third commit
     If the server comes back with a copy of its folder from after the first
-    Expect it to be refused, since answers were given that it does not know; and the folder itself not.
+    Expect it to be refused, since answers were given that it does not know: by every process from then on,
+    whatever it counts, until an operator allows it.
     """
     folder, copy = tmp_path / "data" / "store", tmp_path / "copy"
     store = RealStore(tmp_path / "data").start()
@@ -258,7 +259,14 @@ def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
         store.start()
         with pytest.raises(StoreUnfit, match="older copy: it counts 1 commits, 3 were seen"):
             check(store.backend(), seen_commits=3)
-        assert check(store.backend(), seen_commits=3, allow_lost=True) == 1
-        assert check(store.backend(), seen_commits=1) == 1
+        for _ in range(3):
+            write(store.backend(), ("SET", "a string", "text"))  # by a process that had seen less
+        for seen in (0, 3):
+            with pytest.raises(StoreUnfit, match="older copy: a process that had seen 3 commits"):
+                check(store.backend(), seen_commits=seen)
+        assert check(store.backend(), seen_commits=3, allow_lost=True) == 4
+        assert check(store.backend(), seen_commits=3) == 4
+        with pytest.raises(StoreUnfit, match="older copy: it counts 4 commits, 5 were seen"):
+            check(store.backend(), seen_commits=5)
     finally:
         store.stop()

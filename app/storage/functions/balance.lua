@@ -50,7 +50,9 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:ops                            hash    head, seq of the ops log; paused: why, while callers are refused
   balance:ops:log                        list    what ops did, `CHECKSUM JSON` each, one chain, append-only
   balance:stops                          hash    `WORKER|KIND`: a worker that takes no command of that kind, and why
-  balance:meta                           hash    layout, partitions, store id, commit counter
+  balance:meta                           hash    layout, partitions, store id, commit counter; missed: the commits
+                                                 that a process had seen which has found fewer here, and
+                                                 missingAllowed: of these, how many ops carry on without
 ]]
 
 -- The commands a commit may use, and the type their key must have (or be absent).
