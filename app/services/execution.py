@@ -8,9 +8,9 @@ import logging
 import random
 import time
 
-from app.domain.commands import SettlePot
+from app.domain.commands import ExpireReservation, SettlePot
 from app.domain.decide import decide
-from app.domain.outcomes import Outcome
+from app.domain.outcomes import Answer, Outcome
 from app.domain.policy import Policy
 from app.domain.replays import stored_answer
 from app.domain.state import State
@@ -158,6 +158,11 @@ class Execution:
             if not work.open:
                 continue
             if work.parking_reason:
+                if _comes_again(work):
+                    _log.error("a hold is not ended: %s", work.parking_reason, extra=work.about)
+                    work.answer = Answer(outcome=Outcome.DROPPED)
+                    decided.append(work)
+                    continue
                 if not self._may_park(work):
                     self._hold(work)
                     continue
@@ -221,3 +226,13 @@ class Execution:
             )
             if (account := state.accounts[account_id]) is not None:
                 changes.accounts[account_id] = AccountChange(account, account)
+
+
+def _comes_again(work: Work) -> bool:
+    """Whether the scheduler brings the command again by itself: then there is nothing to replay.
+
+    A dead letter in each of its intervals, and a safety stop in the way of payouts, would tell no more than
+    the finding of the audits does: RESERVATION_UNREADABLE.
+    """
+    request = work.request
+    return request is not None and isinstance(request.command, ExpireReservation) and not request.replay_of

@@ -6,7 +6,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from app.domain.commands import CashOut, Command, Commit, Deposit, Part, PayTogether, Reserve, Withdraw
+from app.domain.commands import (
+    CashOut,
+    Command,
+    Commit,
+    Deposit,
+    ExpireReservation,
+    Part,
+    Payout,
+    PayTogether,
+    Reserve,
+    Withdraw,
+)
 from app.domain.identifiers import hash_key, partition_of
 from app.domain.outcomes import Answer, Outcome
 from app.domain.rules.case import Case
@@ -14,6 +25,7 @@ from app.domain.state import Decision
 from app.queueing.envelope import encode_message
 from app.services.faults import StoreUnavailable
 from app.services.queue import Lane
+from app.services.stops import FaultWatch
 from app.storage import keys
 from tests.support.domain import replace_rule
 from tests.support.scene import (
@@ -339,3 +351,25 @@ def test_what_can_be_neither_carried_out_nor_parked_stays_in_the_queue() -> None
     del scene.server.data[keys.account(1, BOB)]
     owner.begin_again()
     assert scene.answers(message)[0].balance == 1
+
+
+def test_a_hold_that_cannot_be_ended_is_no_dead_letter_and_stops_nobody(scene: Scene) -> None:
+    """
+    Given a hold past its time whose record nobody can read
+    If the scheduler has it ended, again and again
+    Expect what is behind it in the bulk lane to be carried out.
+    """
+    owner = scene.owner(watch=FaultWatch())
+    hold = Reserve(account_id=ALICE, table_id="t", amount=10, timeout_seconds=1)
+    scene.send(sealed(Deposit(account_id=ALICE, amount=100)), sealed(hold))
+    owner.work()
+    held = reservation_id(ALICE, "k")
+    record = scene.server.data[keys.reservation(0, held)]
+    scene.server.data[keys.reservation(0, held)] = record.replace(b'"v":1', b'"v":999')
+    for _ in range(30):
+        scene.send(sealed(ExpireReservation(reservation_id=held)), lane=Lane.BULK)
+        owner.work()
+    message = scene.send(sealed(Payout(account_id=ANNA, amount=5)), lane=Lane.BULK)
+    owner.work()
+    assert [answer.outcome for answer in scene.answers(message)] == [Outcome.OK]
+    assert scene.dead_letters(0) == []
