@@ -11,25 +11,19 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from app.cli.target import Target
+from app.client.errors import may_pass
+from app.client.gen import balance_pb2 as pb
+from app.client.gen import balance_pb2_grpc
+from app.client.packing import messages_of
 from app.domain.batches import Draft, Item
-from app.rpc.gen import balance_pb2 as pb
-from app.rpc.gen import balance_pb2_grpc
 from app.rpc.tls import aio_channel
 
-ITEMS_IN_MESSAGE = 100
-"""The service takes messages of 64 KiB, and a line may hold some 600 bytes."""
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
 CONNECT_SECONDS = 3.0
 CALL_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
-_GOES_ON = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-}
 
 Answer = TypeVar("Answer")
 Tell = Callable[[pb.Batch], None]
@@ -124,9 +118,9 @@ class Paying:
             try:
                 return await attempt()
             except grpc.aio.AioRpcError as error:
-                why = f"{error.code().name}: {error.details()}"
-                if error.code() not in _GOES_ON or loop.time() - self._moved_at > PATIENCE_SECONDS:
-                    raise GaveUpError(why) from None
+                status, why = error.code(), error.details() or ""
+                if not may_pass(status, why) or loop.time() - self._moved_at > PATIENCE_SECONDS:
+                    raise GaveUpError(f"{status.name}: {why}") from None
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _note(self, batch: pb.Batch) -> None:
@@ -150,8 +144,7 @@ async def paying(target: Target, tell: Tell) -> AsyncIterator[Paying]:
 def _parts(draft: Draft, header: pb.BatchHeader) -> Iterator[pb.SubmitBatchRequest]:
     yield pb.SubmitBatchRequest(header=header)
     items = sorted(item for those in draft.items.values() for item in those)
-    for first in range(0, len(items), ITEMS_IN_MESSAGE):
-        yield pb.SubmitBatchRequest(items=map(_wire, items[first : first + ITEMS_IN_MESSAGE]))
+    yield from messages_of(map(_wire, items))
 
 
 def _wire(item: Item) -> pb.PayoutItem:

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli.paying import GaveUpError, Tell, paying
 from app.cli.target import Target, find_target, target_options
+from app.client.gen import balance_pb2 as pb
 from app.config import Settings
 from app.domain.batches import Draft
-from app.rpc.gen import balance_pb2 as pb
 from app.services.payout_files import read_file
 
 _NOT_PAID, _COULD_NOT_RUN = 1, 2

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from . import answers
 from .calls import Call
 from .gen import balance_pb2 as pb
-
-_MESSAGE_BYTES = 60_000
-"""The service takes messages of 64 KiB."""
-_ITEM_HEAD_BYTES = 8
-"""At most, of an item within its message: tag and length."""
+from .packing import messages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ def submit_batch(
     header = pb.BatchHeader(
         batch_id=batch_id, count=count, total=total, dry_run=dry_run, all_or_nothing=all_or_nothing
     )
-    more = tuple(_messages(lines))
+    more = tuple(messages_of(_numbered(lines)))
     return Call("SubmitBatch", pb.SubmitBatchRequest(header=header), _batch, more=more)
 
 
@@ -70,11 +66,9 @@ def cancel_batch(batch_id: str) -> Call[answers.Batch]:
     return Call("CancelBatch", pb.CancelBatchRequest(batch_id=batch_id), _batch)
 
 
-def _messages(lines: Iterable[PayoutLine]) -> Iterator[pb.SubmitBatchRequest]:
-    items: list[pb.PayoutItem] = []
-    size = 0
+def _numbered(lines: Iterable[PayoutLine]) -> Iterator[pb.PayoutItem]:
     for number, line in enumerate(lines, 1):
-        item = pb.PayoutItem(
+        yield pb.PayoutItem(
             line=number,
             account_id=line.account_id,
             amount=line.amount,
@@ -82,16 +76,6 @@ def _messages(lines: Iterable[PayoutLine]) -> Iterator[pb.SubmitBatchRequest]:
             type=line.payout_type,
             reason=line.reason,
         )
-        own_size = item.ByteSize() + _ITEM_HEAD_BYTES
-        if own_size > _MESSAGE_BYTES:
-            raise ValueError(f"line {number} is longer than any the service takes")
-        if size + own_size > _MESSAGE_BYTES:
-            yield pb.SubmitBatchRequest(items=items)
-            items, size = [], 0
-        items.append(item)
-        size += own_size
-    if items:
-        yield pb.SubmitBatchRequest(items=items)
 
 
 def _batch(message: pb.SubmitBatchResponse | pb.GetBatchResponse | pb.CancelBatchResponse) -> answers.Batch:

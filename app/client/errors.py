@@ -18,6 +18,9 @@ RETRIED = frozenset(
 CANCELLED is how gRPC itself sheds calls that come faster than the service can look at them.
 """
 
+_TOO_LARGE = "message larger than max"
+"""gRPC's own words, under the status of an overload, for a message that will never get through."""
+
 _REFUSALS_BY_STATUS = frozenset({"HOLD_LIMIT", "POT_LIMIT", "SEAT_TAKEN"})
 _DEAD_LETTERED = "DEAD_LETTERED"
 
@@ -98,6 +101,11 @@ class CallFailed(BalanceError):
         return f"{self.method} failed: {self.status.name}, {self.details}"
 
 
+def may_pass(status: StatusCode, details: str) -> bool:
+    """Whether the same call, sent again, may get another answer."""
+    return status in RETRIED and _TOO_LARGE not in details
+
+
 def error_of(method: str, status: StatusCode, details: str, idempotency_key: str) -> BalanceError:
     """What a call that ended with this status raises. A few refusals are told by a status (CONTRACT 3)."""
     word, _, rest = details.partition(" ")
@@ -105,6 +113,6 @@ def error_of(method: str, status: StatusCode, details: str, idempotency_key: str
         return Refused(method, word)
     if status is StatusCode.INTERNAL and word == _DEAD_LETTERED:
         return DeadLettered(method, rest)
-    if status in RETRIED:
+    if may_pass(status, details):
         return Unanswered(method, status, details, idempotency_key)
     return CallFailed(method, status, details)

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from app.client.errors import may_pass
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
 from tests.support.service import RunningService, balance
@@ -210,6 +211,7 @@ def test_a_request_beyond_64_kib_is_refused(stub: BalanceServiceStub) -> None:
     """Before it is read into memory."""
     error = failure(stub.Deposit, pb.DepositRequest(source="x" * 65_536))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not may_pass(error.code(), error.details() or ""), "a client sends it once"
 
 
 def test_a_burst_is_answered_call_by_call(stub: BalanceServiceStub) -> None:

@@ -55,6 +55,16 @@ def test_a_file_is_paid_once(service: RunningService, tmp_path: Path) -> None:
     assert (balance_of(service, old), balance_of(service, new)) == (21, 7)
 
 
+def test_lines_of_any_allowed_length_are_paid(service: RunningService, tmp_path: Path) -> None:
+    """Not many of these fit one message of gRPC."""
+    account, prize = opened(service), "\N{CJK UNIFIED IDEOGRAPH-5956}" * 250
+    line = {"account": account, "amount": 1, "reason": prize}
+    file = file_of(tmp_path / "f", *({**line, "key": f"{prize}{n}"} for n in range(150)))
+    code, told, said = payouts(service, "submit", file)
+    assert (code, told and told["applied"]) == (0, 150), said
+    assert balance_of(service, account) == 150
+
+
 def test_nothing_is_sent_of_a_file_with_a_wrong_line(service: RunningService, tmp_path: Path) -> None:
     """Each is named with its field; the right ones are not paid either."""
     account = opened(service)

@@ -90,6 +90,7 @@ def test_a_batch_is_sent_again_whole(client: Any, service: ScriptedService) -> N
         ((StatusCode.INVALID_ARGUMENT, "amount must be"), CallFailed),
         ((StatusCode.UNIMPLEMENTED, ""), CallFailed),
         ((StatusCode.RESOURCE_EXHAUSTED, "HOLD_LIMIT"), Refused),
+        ((StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (9 vs. 8)"), CallFailed),
     ],
 )
 def test_what_will_not_pass_is_sent_once(
@@ -100,6 +101,13 @@ def test_what_will_not_pass_is_sent_once(
     with pytest.raises(expected):
         client.deposit("a", 5)
     assert len(service.asked) == 1
+
+
+def test_a_request_beyond_the_limit_is_tried_once(client: Any, service: ScriptedService) -> None:
+    """It never leaves the channel, under the status of an overload."""
+    with pytest.raises(CallFailed, match="larger than max"):
+        client.deposit("a", 5, source="x" * 65_536)
+    assert service.asked == []
 
 
 def test_a_call_under_way_outlives_an_open_circuit(client: Any, service: ScriptedService) -> None:
