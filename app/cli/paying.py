@@ -33,6 +33,10 @@ class GaveUpError(Exception):
     """The service cannot be reached, or does not want what we ask. The text says why."""
 
 
+class UnfinishedError(GaveUpError):
+    """The same while a batch was being paid: part of it may be."""
+
+
 class Paying:
     """One connection to the service. `tell` is called with the batch whenever something is known of it."""
 
@@ -40,6 +44,7 @@ class Paying:
         self._stub = stub
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._tell = tell
+        self._pays = False
         self._settled = -1
         self._moved_at = asyncio.get_running_loop().time()
 
@@ -49,7 +54,11 @@ class Paying:
         return answer.batch if answer.ok else None
 
     async def submit(self, draft: Draft, header: pb.BatchHeader) -> pb.SubmitBatchResponse:
-        """Send the batch until all of it is queued, through whatever happens to the service meanwhile."""
+        """Send the batch until all of it is queued, through whatever happens to the service meanwhile.
+
+        From then on whatever gives up raises UnfinishedError, unless it is a dry run.
+        """
+        self._pays = not header.dry_run
         watching = asyncio.create_task(self._watch(header.batch_id))
         try:
             return await self._insist(lambda: self._send(draft, header))
@@ -61,7 +70,7 @@ class Paying:
         while True:
             batch = await self.batch(batch_id, brief=True)
             if batch is None:
-                raise GaveUpError(f"the service knows no batch {batch_id} any more")
+                raise UnfinishedError(f"the service knows no batch {batch_id} any more")
             self._note(batch)
             if batch.finished:
                 return await self.batch(batch_id) or batch
@@ -120,7 +129,8 @@ class Paying:
             except grpc.aio.AioRpcError as error:
                 status, why = error.code(), error.details() or ""
                 if not may_pass(status, why) or loop.time() - self._moved_at > PATIENCE_SECONDS:
-                    raise GaveUpError(f"{status.name}: {why}") from None
+                    given_up = UnfinishedError if self._pays else GaveUpError
+                    raise given_up(f"{status.name}: {why}") from None
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _note(self, batch: pb.Batch) -> None:

@@ -15,14 +15,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.cli.paying import GaveUpError, Tell, paying
+from app.cli.paying import GaveUpError, Tell, UnfinishedError, paying
 from app.cli.target import Target, find_target, target_options
 from app.client.gen import balance_pb2 as pb
 from app.config import Settings
 from app.domain.batches import Draft
 from app.services.payout_files import read_file
 
-_NOT_PAID, _COULD_NOT_RUN = 1, 2
+_NOT_PAID, _COULD_NOT_RUN, _UNFINISHED = 1, 2, 3
 _CANCELLED = "BATCH_CANCELLED"
 _REFUSALS = {"BATCH_ID_REUSED": "BATCH_ID_REUSED: {} is another file's id; nothing was sent"}
 _LINE_SECONDS = 2.0
@@ -67,7 +67,8 @@ def submit(  # noqa: PLR0913 - one for each option
     Lines are told by id and line number, or by their own key. Another file under an id is refused.
 
     Exit code 0 when every line is paid, 1 when some are refused, parked or cancelled, 2 when nothing was
-    sent: a line is wrong, the id stands for another file, or the service cannot be reached.
+    sent: a line is wrong, the id stands for another file, or the service cannot be reached. 3 when it was
+    stopped or gave up: part may be paid; submit the same file again, under the same id.
     """
     draft = Draft(partitions=1)  # the service divides it; here it is only checked
     read_file(file.read_bytes(), draft)
@@ -82,7 +83,8 @@ def submit(  # noqa: PLR0913 - one for each option
     )
     found = find_target(Settings.from_environment(os.environ), target, token)
     with _progress(draft.count) as tell:
-        batch = _run(_submit(found, draft, header, tell, wait=not no_wait))
+        work = _submit(found, draft, header, tell, wait=not no_wait)
+        batch = _run(work, pays="" if dry_run else header.batch_id)
     _tell(batch, as_json=as_json)
     if batch.refused or batch.parked:
         click.echo(
@@ -173,14 +175,18 @@ def _known(batch: pb.Batch | None, batch_id: str) -> pb.Batch:
     return batch
 
 
-def _run(work: Coroutine[Any, Any, pb.Batch]) -> pb.Batch:
+def _run(work: Coroutine[Any, Any, pb.Batch], *, pays: str = "") -> pb.Batch:
+    """What the work comes to, or the end of the command. `pays`: the batch that a stop leaves unfinished."""
     try:
         return asyncio.run(work)
     except GaveUpError as error:
-        click.echo(f"balance payouts: {error}", err=True)
+        why, unfinished = str(error), isinstance(error, UnfinishedError)
     except KeyboardInterrupt:
-        click.echo("balance payouts: stopped; submit the same file again to go on", err=True)
-    sys.exit(_COULD_NOT_RUN)
+        why, unfinished = "stopped", bool(pays)
+    if unfinished:
+        why += f"; part of batch {pays} may be paid: submit the same file again, under that id"
+    click.echo(f"balance payouts: {why}", err=True)
+    sys.exit(_UNFINISHED if unfinished else _COULD_NOT_RUN)
 
 
 def _refuse_problems(problems: Iterator[str]) -> None:

@@ -54,6 +54,30 @@ def test_a_payroll_killed_twice_pays_each_line_once(
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+def test_a_client_that_was_stopped_says_that_part_may_be_paid(tmp_path: Path, seed: int) -> None:
+    """
+    Given payouts of which some are paid
+    If the client is stopped by Ctrl-C, and the same file submitted again
+    Expect exit code 3, and at the end every account to have what the file says.
+    """
+    paid = payroll(tmp_path / "payroll.jsonl", Random(seed), lines=5_000, accounts=500, prefix="s")
+    with running_service(PARTITIONS="16") as service, closing(Onlooker(service)) as onlooker:
+        (worker,) = pids(service, Kind.WORKER)
+        os.kill(worker, signal.SIGSTOP)
+        client = submitting(service, paid.path, "--batch-id", BATCH)
+        _work_until(onlooker, worker, 1)
+        client.send_signal(signal.SIGINT)
+        output, _ = client.communicate(timeout=60)
+        os.kill(worker, signal.SIGCONT)
+        again = told(submitting(service, paid.path, "--batch-id", BATCH), within_seconds=600)
+        wrong = onlooker.wrong(paid.due)
+
+    assert (client.returncode, output) == (3, "")
+    assert again["applied"] + again["replayed"] == paid.lines
+    assert again["replayed"] > 0
+    assert wrong == {}
+
+
 def _killed_twice(service: RunningService, onlooker: Onlooker, paid: Payroll) -> tuple[int, int]:
     """Kill the client, then the worker, in the middle; what was sent at the one, settled at the other."""
     (worker,) = pids(service, Kind.WORKER)

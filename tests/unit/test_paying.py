@@ -12,9 +12,11 @@ from app.cli import paying
 from app.cli.main import main
 from app.client.gen import balance_pb2 as pb
 from app.rpc.server import MAX_REQUEST_BYTES
-from tests.support.scripted_service import ScriptedService, scripted_service
+from tests.support.scripted_service import Line, ScriptedService, scripted_service
 
 NO_BATCH = pb.GetBatchResponse(error="BATCH_NOT_FOUND")
+TAKEN = pb.SubmitBatchResponse(ok=True, batch=pb.Batch(items=400, sent=400))
+FAULT = (StatusCode.INTERNAL, "a fault of ours, request 1")
 TOO_LARGE = (StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (65537 vs. 65536)")
 
 
@@ -36,15 +38,15 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def submit(service: ScriptedService, file: Path) -> Result:
-    command = ["payouts", "submit", str(file), "--no-wait", "--target", service.target]
+def submit(service: ScriptedService, file: Path, *options: str) -> Result:
+    command = ["payouts", "submit", str(file), "--batch-id", "friday", "--target", service.target, *options]
     return CliRunner().invoke(main, command, env={"DATA_DIR": "nowhere"})
 
 
 def test_lines_travel_in_messages_that_the_service_takes(service: ScriptedService, file: Path) -> None:
     """However long they are, each once and in their order."""
-    service.answers(NO_BATCH, pb.SubmitBatchResponse(ok=True, batch=pb.Batch(items=400, sent=400)))
-    assert submit(service, file).exit_code == 0
+    service.answers(NO_BATCH, TAKEN)
+    assert submit(service, file, "--no-wait").exit_code == 0
     _, (method, (first, *more), _) = service.asked
     assert (method, first.header.count, len(first.items)) == ("SubmitBatch", 400, 0)
     assert [item.line for message in more for item in message.items] == [*range(1, 401)]
@@ -57,3 +59,33 @@ def test_a_message_that_will_never_get_through_is_sent_once(service: ScriptedSer
     service.answers(NO_BATCH, TOO_LARGE)
     assert TOO_LARGE[1] in submit(service, file).stderr
     assert [method for method, _, _ in service.asked] == ["GetBatch", "SubmitBatch"]
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ([FAULT], ()),
+        ([NO_BATCH, FAULT], ("--dry-run",)),
+        ([NO_BATCH, pb.SubmitBatchResponse(error="BATCH_ID_REUSED")], ()),
+    ],
+    ids=["not begun", "dry run", "another file's id"],
+)
+def test_a_command_that_sent_nothing_ends_with_2(
+    service: ScriptedService, file: Path, script: list[Line], options: tuple[str, ...]
+) -> None:
+    """Whatever it gave up for."""
+    service.answers(*script)
+    ended = submit(service, file, *options)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "may be paid" not in ended.stderr
+
+
+@pytest.mark.parametrize("script", [[FAULT], [TAKEN, FAULT], [TAKEN, NO_BATCH]])
+def test_a_command_that_gives_up_on_its_way_ends_with_3(
+    service: ScriptedService, file: Path, script: list[Line]
+) -> None:
+    """While it sends or while it waits; it names the batch that may be paid in part."""
+    service.answers(NO_BATCH, *script)
+    ended = submit(service, file)
+    assert (ended.exit_code, ended.stdout) == (3, "")
+    assert "part of batch friday may be paid: submit the same file again" in ended.stderr

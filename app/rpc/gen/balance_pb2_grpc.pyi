@@ -11,6 +11,8 @@ Refusals    A business refusal is an answer: status OK, ok = false, error = CODE
 Unknown     After DEADLINE_EXCEEDED the outcome is unknown: call again with the same key. UNAVAILABLE and
             RESOURCE_EXHAUSTED mean that the command was certainly not queued. CANCELLED by the service is how
             gRPC itself sheds calls that come faster than they can be looked at: the same, but rely on the key.
+Batches     The exception: after UNAVAILABLE or CANCELLED of SubmitBatch the batch may be queued in part; submitted
+            again under its id it goes on. After UNAVAILABLE of CancelBatch it may be cancelled, or not.
 Evolution   Fields and methods are added; names and numbers that exist never change.
 """
 
