@@ -3,6 +3,7 @@
 Nothing may be awaited before the bus: the order in which calls arrive is the order in which they apply.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.domain.commands import Command
 from app.domain.outcomes import Answer, Outcome
 from app.domain.validation import check_account_id, check_command, check_ids, check_present
 from app.rpc import job_messages, messages, pot_messages
+from app.rpc.errors import CallFailed
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen import balance_pb2_grpc
 from app.rpc.guard import CALLER
@@ -19,6 +21,9 @@ from app.services.front_end import FrontEnd
 from app.services.submission import DEFAULT_TIMEOUT_MS
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+PART_SECONDS = 30.0
+"""So long may a batch's next message take: it holds one of few places. gunicorn gives a body as long."""
 
 # gRPC itself may hand over a call before one that was sent right in front of it (see ops/decisions/0004): the
 # last bet of a hand has come by the time its settlement is answered, and these refusals do not stick.
@@ -132,7 +137,7 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
     ) -> pb.SubmitBatchResponse:
         with self._payouts.draft() as draft:
             header = pb.BatchHeader()
-            async for part in request:
+            async for part in _in_time(request):
                 header.MergeFrom(part.header)
                 for line in part.items:
                     draft.add(job_messages.item(line))
@@ -169,3 +174,17 @@ class BalanceServicer(balance_pb2_grpc.BalanceServiceServicer):
 def timeout_ms(remaining_seconds: float | None) -> int:
     """How long to wait for an answer, at least 1 ms: what is left of the caller's deadline, else our own."""
     return DEFAULT_TIMEOUT_MS if remaining_seconds is None else max(1, int(remaining_seconds * 1000))
+
+
+async def _in_time(parts: AsyncIterator[pb.SubmitBatchRequest]) -> AsyncIterator[pb.SubmitBatchRequest]:
+    """The messages as they come. Raises CallFailed when the next one does not."""
+    while True:
+        try:
+            async with asyncio.timeout(PART_SECONDS):
+                part = await anext(parts, None)
+        except TimeoutError:
+            text = f"no more of the batch for {PART_SECONDS:g} s; nothing was done"
+            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, text) from None
+        if part is None:
+            return
+        yield part

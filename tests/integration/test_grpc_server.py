@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from app.bootstrap import open_front_end
 from app.domain.identifiers import partition_of
-from app.rpc import server
+from app.rpc import server, servicer
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
+from app.services.payouts import DRAFTS_AT_ONCE
 from tests.support.carrying import PARTITIONS
 from tests.support.ports import free_port
 from tests.support.store import RealStore
@@ -90,3 +91,33 @@ def test_a_stop_waits_for_a_call_in_hand_and_for_nothing_else(
         return answered
 
     assert asyncio.run(asyncio.wait_for(scenario(), 2 * CALL_SECONDS)).new_balance == 5
+
+
+def test_a_batch_that_stops_coming_gives_its_place_back(
+    real_store: RealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Given as many batches as a front end holds, and of each the header and nothing more
+    If the time for the next message is over
+    Expect each of them told so, and a batch that comes whole to be taken.
+    """
+    header = pb.SubmitBatchRequest(header=pb.BatchHeader(dry_run=True))
+    line = pb.SubmitBatchRequest(items=[pb.PayoutItem(line=1, account_id="anna", amount=1)])
+
+    async def without_end() -> AsyncIterator[pb.SubmitBatchRequest]:
+        yield header
+        await asyncio.Event().wait()
+
+    async def scenario() -> pb.SubmitBatchResponse:
+        async with serving(real_store, asyncio.Event()) as channel:
+            stub: Any = BalanceServiceStub(channel)
+            monkeypatch.setattr(servicer, "PART_SECONDS", 0.1)
+            held = [stub.SubmitBatch(without_end()) for _ in range(DRAFTS_AT_ONCE)]
+            assert {await call.code() for call in held} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            details = {await call.details() for call in held}
+            assert details == {"no more of the batch for 0.1 s; nothing was done"}
+            monkeypatch.setattr(servicer, "PART_SECONDS", 600.0)
+            answer: pb.SubmitBatchResponse = await stub.SubmitBatch([header, line])
+        return answer
+
+    assert asyncio.run(asyncio.wait_for(scenario(), CALL_SECONDS)).ok

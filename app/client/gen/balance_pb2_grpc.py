@@ -257,6 +257,7 @@ class BalanceServiceServicer:
     def SubmitBatch(self, request_iterator, context):
         """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
         one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+        When the next message takes more than 30 s the call ends with DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

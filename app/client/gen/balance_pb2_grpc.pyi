@@ -85,6 +85,7 @@ class BalanceServiceStub:
     SubmitBatch: _grpc.StreamUnaryMultiCallable[_balance_pb2.SubmitBatchRequest, _balance_pb2.SubmitBatchResponse]
     """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
     one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+    When the next message takes more than 30 s the call ends with DEADLINE_EXCEEDED.
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_balance_pb2.GetBatchRequest, _balance_pb2.GetBatchResponse]
     """How far a batch is."""
@@ -141,6 +142,7 @@ class BalanceServiceAsyncStub(BalanceServiceStub):
     SubmitBatch: _aio.StreamUnaryMultiCallable[_balance_pb2.SubmitBatchRequest, _balance_pb2.SubmitBatchResponse]  # type: ignore[assignment]
     """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
     one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+    When the next message takes more than 30 s the call ends with DEADLINE_EXCEEDED.
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_balance_pb2.GetBatchRequest, _balance_pb2.GetBatchResponse]  # type: ignore[assignment]
     """How far a batch is."""
@@ -290,6 +292,7 @@ class BalanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_balance_pb2.SubmitBatchResponse, _abc.Awaitable[_balance_pb2.SubmitBatchResponse]]:
         """Pays a batch of payouts. A header, then the lines, as many messages as it takes. All lines are checked before
         one is paid. Answered when all are queued; submitted again under its id a batch goes on where it stopped.
+        When the next message takes more than 30 s the call ends with DEADLINE_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
