@@ -16,6 +16,7 @@ from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, 
 from app.http.operations import Resource
 from app.http.rate_limit import RateLimit
 from app.http.resources import accounts, dead_letters, docs, health, history, jobs, ops, ops_commands
+from app.http.whole_request import WholeRequest
 from app.services.rate_limit import RateLimits
 from app.services.tokens import TokenVerifier
 
@@ -39,7 +40,7 @@ def create_app(
         life,
         FreshKeys(verifier),
     ]
-    app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=middleware)
+    app: falcon.asgi.App[Any, Any] = falcon.asgi.App(request_type=WholeRequest, middleware=middleware)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=_encode)
     errors.install(app)
     routes = api_routes(life, grpc_probe, player_deposits=player_deposits)

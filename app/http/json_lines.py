@@ -13,7 +13,10 @@ MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
 
 
 async def read_lines(req: Request, draft: Draft) -> None:
-    """Put the lines of the body into the draft. Raises ApiError."""
+    """Put the lines of the body into the draft. Raises ApiError, also where the body was cut off.
+
+    What came until then is a batch of its own: it must not be paid.
+    """
     _check_media_type(req)
     too_large = ApiError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_LINES_BYTES} bytes"
@@ -26,6 +29,8 @@ async def read_lines(req: Request, draft: Draft) -> None:
         if size > MAX_LINES_BYTES:
             raise too_large
         reader.feed(piece)
+    if req.context.cut_off or size < (req.content_length or 0):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body was cut off; nothing was done")
     reader.end()
 
 

@@ -1,6 +1,7 @@
 """Commands and batches over HTTP: taken for good before they are answered, looked up afterwards."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -181,6 +182,39 @@ def test_a_cancelled_batch_is_not_gone_on_with(service: RunningService) -> None:
     late = batch(service, raw, f"?batchId={batch_id}")
     assert (late.status, code_of(late)) == (409, "BATCH_CANCELLED")
     assert balance_of(service, account) == 100
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        pytest.param("Content-Length: 10000", "{lines}", id="shorter than announced"),
+        pytest.param("Transfer-Encoding: chunked", "{size:x}\r\n{lines}\r\n", id="without a last chunk"),
+    ],
+)
+def test_a_batch_that_is_cut_off_is_not_paid(service: RunningService, framing: str, body: str) -> None:
+    """
+    Given a connection that breaks between two lines
+    Expect nothing paid: the lines that came would be a batch of their own, and be paid again with the whole.
+    """
+    account, batch_id = opened(service), uuid4().hex
+    lines = lines_of(*[{"account": account, "amount": 1}] * 3).decode()
+    head = (
+        f"POST /api/batches?batchId={batch_id} HTTP/1.1",
+        "Host: balance",
+        f"Authorization: Bearer {service.token}",
+        f"Content-Type: {LINES[1]}",
+        framing,
+    )
+    host, _, port = service.http.rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        sent = "\r\n".join((*head, "", body.format(size=len(lines), lines=lines)))
+        connection.sendall(sent.encode())
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
+    raw = lines_of({"account": account, "amount": 2})
+    assert batch(service, raw, f"?batchId={batch_id}&count=1").status == 202, "its id is free"
+    eventually(lambda: balance_of(service, account) == 2)
 
 
 def test_wrong_lines_are_named_and_nothing_is_sent(service: RunningService) -> None:
