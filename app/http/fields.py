@@ -37,14 +37,17 @@ class Amount(fields.Integer):
 
 
 class Text(fields.String):
-    """A short printable text. Which characters that are says `app.domain.validation`."""
+    """A short printable text, of the characters that `app.domain.validation` takes: no lone surrogates."""
 
     def __init__(self, *, shortest: int = 0, code: str = "INVALID_REQUEST", **options: Any) -> None:
         self.code = code
         text = f"must be {shortest} to {MAX_TEXT_LENGTH} printable characters"
-        length = validate.Length(shortest, MAX_TEXT_LENGTH, error=text)
+        fit = [
+            validate.Length(shortest, MAX_TEXT_LENGTH, error=text),
+            validate.Predicate("isprintable", error=text),
+        ]
         metadata = {"format": "printable"}
-        super().__init__(validate=length, metadata=metadata, error_messages=_wrong(text), **options)
+        super().__init__(validate=fit, metadata=metadata, error_messages=_wrong(text), **options)
 
 
 class AccountId(fields.String):

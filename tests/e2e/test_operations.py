@@ -204,6 +204,26 @@ def test_ops_see_how_the_service_is(service: RunningService) -> None:
     assert "WHAT" in balance(service, "ops", "log").stdout
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a\n999  2026-01-31T12:00:00.000Z  olga  pause  DONE", "\x1b[2K", "\ud83d"],
+    ids=["a row of its own", "an escape", "a lone surrogate"],
+)
+def test_what_cannot_be_printed_does_not_reach_the_ops_log(service: RunningService, text: str) -> None:
+    """It would forge a row there. It is refused before anything is done, in a list of ids as in a reason."""
+    account_id = opened(service, 1)
+    logged = ask(service, "/api/ops/log?limit=1", service.token).body["lines"]
+    for path, body in (
+        (f"accounts/{account_id}/freeze", {"reason": text}),
+        ("dead-letters/resolve", {"reason": "r", "ids": ["007-i-1-0-0", text]}),
+        ("dead-letters/replay", {"reason": "r", "ids": [text]}),
+    ):
+        answer = post(service, f"/api/ops/{path}", body, key=None)
+        assert (answer.status, code_of(answer)) == (400, "INVALID_REQUEST")
+    assert ask(service, "/api/ops/log?limit=1", service.token).body["lines"] == logged
+    assert deposit(service, account_id).status == 200
+
+
 def test_ops_get_a_token_and_point_their_commands_at_a_front_end(
     service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
