@@ -46,6 +46,16 @@ _HEADERS: Mapping[HTTPStatus, dict[str, Any]] = {
     HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": _RETRY_AFTER},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": _RETRY_AFTER},
 }
+_STALE_HEADERS: Mapping[str, dict[str, Any]] = {
+    "Balance-Stale": {
+        "description": "There while the store is away: the answer is what was known last",
+        "schema": {"const": "true"},
+    },
+    "Balance-As-Of": {
+        "description": "When it was known; there with Balance-Stale",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+}
 
 
 def document(routes: Mapping[str, Resource]) -> dict[str, Any]:
@@ -147,6 +157,8 @@ def _response(status: HTTPStatus, schema: type[Schema], operation: Operation) ->
             "description": "There when the key had its outcome already",
             "schema": {"const": "true"},
         }
+    if operation.may_be_stale and status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+        headers |= _STALE_HEADERS
     if status is HTTPStatus.ACCEPTED:
         headers["Location"] = {"description": "Where to look it up", "schema": {"type": "string"}}
     if headers:

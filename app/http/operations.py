@@ -20,7 +20,8 @@ class Operation:
     """The published interface is made of these, and the middleware heeds them.
 
     `access` is what the caller must be allowed; None: anyone may, without a token. A `keyed` operation needs
-    the header Idempotency-Key. Instead of one `body` it may take one of several `bodies`, or lines of JSON.
+    the header Idempotency-Key. One that `may_be_stale` answers what was known last while the store is away,
+    and says so in headers. Instead of one `body` it may take one of several `bodies`, or lines of JSON.
     `errors` are the statuses beside those of every operation of its kind. Without
     a name the operation is not published.
     """
@@ -34,6 +35,7 @@ class Operation:
     json_lines: type[Schema] | None = None
     query: Schema | None = None
     keyed: bool = False
+    may_be_stale: bool = False
     errors: frozenset[HTTPStatus] = field(default=frozenset())
     links: tuple[Link, ...] = ()
 

@@ -39,6 +39,13 @@ def test_every_operation_has_a_name_and_says_what_can_go_wrong() -> None:
         assert "default" in operation["responses"]
 
 
+def test_the_marks_of_a_stale_balance_are_published() -> None:
+    """Whoever does not know them takes what was known last for what is there now."""
+    balance = openapi.current()["paths"]["/api/accounts/{accountId}/balance"]["get"]["responses"]
+    for status in ("200", "404"):
+        assert balance[status]["headers"].keys() == {"Balance-Stale", "Balance-As-Of"}
+
+
 class Sources(HTMLParser):
     """Where a page takes its parts from, and what scripts stand in it."""
 

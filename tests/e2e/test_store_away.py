@@ -16,6 +16,7 @@ import redis
 
 from app.rpc.gen import balance_pb2 as pb
 from app.rpc.gen.balance_pb2_grpc import BalanceServiceStub
+from app.services.times import iso_time
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 from tests.support.web import Answer, code_of, opened, post
@@ -53,20 +54,23 @@ def wait_until_ready(service: RunningService) -> None:
 
 def test_reads_outlive_the_store(service: RunningService) -> None:
     """Both front ends answer from what they answered before, marked stale; what they never saw is away."""
-    known, unknown = uuid4().hex, uuid4().hex
+    known, absent, unknown = uuid4().hex, uuid4().hex, uuid4().hex
     with grpc.insecure_channel(service.grpc) as channel, ThreadPoolExecutor() as threads:
         stub = BalanceServiceStub(channel)
         stub.EnsureAccount(pb.EnsureAccountRequest(account_id=known, initial_balance=5), timeout=10)
-        # Given: both front ends have shown the account.
+        # Given: both front ends have shown the account, and one that there is no other.
         fresh = stub.GetBalance(pb.GetBalanceRequest(account_id=known), timeout=10)
-        assert get(service, f"/api/accounts/{known}/balance")[0] == 200
+        shown, missing = (get(service, f"/api/accounts/{each}/balance") for each in (known, absent))
+        assert (shown[0], missing[0]) == (200, 404)
+        assert not {"balance-stale", "balance-as-of"} & (shown[1].keys() | missing[1].keys())
 
         # If: the store hangs.
+        last_known = iso_time(time.time_ns() // 1_000_000)
         with frozen_store(service):
             old = stub.GetBalance.future(pb.GetBalanceRequest(account_id=known), timeout=20)
             none = stub.GetBalance.future(pb.GetBalanceRequest(account_id=unknown), timeout=20)
-            paths = [f"/api/accounts/{known}/balance", f"/api/accounts/{unknown}/balance", "/api/ready"]
-            answers = threads.map(lambda path: get(service, path), paths)
+            paths = [f"/api/accounts/{each}/balance" for each in (known, absent, unknown)]
+            answers = threads.map(lambda path: get(service, path), [*paths, "/api/ready"])
 
             # Expect: old values, marked; and no values made up.
             assert (fresh.stale, old.result().stale) == (False, True)
@@ -74,9 +78,13 @@ def test_reads_outlive_the_store(service: RunningService) -> None:
             assert old.result().as_of.endswith("Z")
             assert dict(old.trailing_metadata()) == {"balance-stale": "1"}
             assert none.code() is grpc.StatusCode.UNAVAILABLE
-            shown, missing, ready = answers
+            shown, missing, away, ready = answers
             assert (shown[0], shown[1]["balance-stale"], shown[2]["balance"]) == (200, "true", 5)
-            assert (missing[0], missing[1]["retry-after"]) == (503, "1")
+            assert (missing[0], missing[1]["balance-stale"]) == (404, "true")
+            known_at = [old.result().as_of, *(each[1]["balance-as-of"] for each in (shown, missing))]
+            assert known_at == sorted(known_at)
+            assert known_at[-1] <= last_known, "when it was known, not when it was told"
+            assert (away[0], away[1]["retry-after"]) == (503, "1")
             assert (ready[0], ready[2]["ready"]) == (503, False)
 
         # Expect: nothing needs a hand once it is back.

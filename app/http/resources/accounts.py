@@ -15,6 +15,7 @@ from app.http.life import FrontEndLife
 from app.http.operations import SAME_ACCOUNT, Operation, Operations
 from app.http.strict_json import read_object
 from app.services.access import Action, Forbidden, may
+from app.services.times import iso_time
 
 NO_ACCOUNT = Answer(outcome=Outcome.ACCOUNT_NOT_FOUND)
 _OK_TRANSACTION = {HTTPStatus.OK: answers.Transaction}
@@ -37,6 +38,7 @@ class Balance:
             name="getBalance",
             summary="What the account holds, and what of it is free",
             access=Action.READ_ACCOUNT,
+            may_be_stale=True,
             answers={HTTPStatus.OK: answers.Balance},
             errors=frozenset({HTTPStatus.NOT_FOUND}),
         )
@@ -47,10 +49,11 @@ class Balance:
 
     async def on_get(self, _req: Request, resp: Response, account_id: str) -> None:
         view = await self._life.queries.balance(account_id)
-        if not view.exists:
-            raise refused(NO_ACCOUNT)
         if view.stale:
             resp.set_header("Balance-Stale", "true")
+            resp.set_header("Balance-As-Of", iso_time(view.as_of))
+        if not view.exists:
+            raise refused(NO_ACCOUNT)
         resp.media = answers.balance(view)
 
 
