@@ -1,23 +1,44 @@
-"""gunicorn's worker, so stopped that no caller loses a call.
+"""gunicorn's worker, so stopped that no caller loses a call, and rid of those who connect and ask nothing.
 
 Left to itself gunicorn 27 ends a connection, whose answer just left as one to be kept, without a word, and
-resets those that it has not taken yet: requests on them are never looked at.
+resets those that it has not taken yet: requests on them are never looked at. For the first request of a
+connection it waits for ever, for each further one as long as `keepalive` says.
 """
 
 import socket
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn.workers.gasgi import ASGIWorker
+from gunicorn.workers import gasgi
 
 ANNOUNCED_WITHIN_SECONDS = 0.1  # answers on their way when the stop came are out by then
+HEAD_WITHIN_SECONDS = (
+    8.0  # less than graceful_timeout: such a connection holds up a stop, as an idle one does
+)
 _CLOSE = (b"connection", b"close")
 
 
-class CarefulWorker(ASGIWorker):  # type: ignore[misc]
+class ImpatientProtocol(ASGIProtocol):  # type: ignore[misc]
+    """Closes a connection whose first request has not come with its whole head in time."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Set at once the timer that gunicorn sets between requests, and cancels when a head is there."""
+        super().connection_made(transport)
+        self._keepalive_handle = self.worker.loop.call_later(
+            self.worker.head_within_seconds, self._keepalive_timeout
+        )
+
+
+class CarefulWorker(gasgi.ASGIWorker):  # type: ignore[misc]
     """From the stop on every answer says that its connection ends with it; a moment later gunicorn stops."""
 
+    head_within_seconds = HEAD_WITHIN_SECONDS
     stopping = False
+
+    def init_process(self) -> None:
+        """Begin, in a process of its own, with our protocol: gunicorn has no setting for it."""
+        gasgi.ASGIProtocol = ImpatientProtocol
+        super().init_process()
 
     def load_wsgi(self) -> None:
         """Load the application, wrapped."""
@@ -46,7 +67,7 @@ class CarefulWorker(ASGIWorker):  # type: ignore[misc]
             server.close()
         for connection in late:
             await self.loop.connect_accepted_socket(
-                lambda: ASGIProtocol(self), connection, ssl=self._get_ssl_context()
+                lambda: ImpatientProtocol(self), connection, ssl=self._get_ssl_context()
             )
         await super()._shutdown()
 

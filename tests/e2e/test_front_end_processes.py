@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -20,6 +22,8 @@ from app.rpc.health import is_serving
 from app.services.tokens import mint
 from tests.support.ports import free_port
 from tests.support.service import RunningService
+
+HASTY = "--worker-class=tests.support.hasty_worker.HastyWorker"
 
 
 @contextmanager
@@ -148,3 +152,31 @@ def test_an_http_process_stops_although_a_client_keeps_its_connection(service: R
         assert process.wait(timeout=20) == 0
         connection.close()
         assert "WORKER TIMEOUT" not in process.stdout.read()
+
+
+def test_who_connects_and_asks_nothing_is_let_go(service: RunningService) -> None:
+    """
+    Given a request of which the head has come, and not yet the body
+    If others send nothing, or half a head
+    Expect their connections to be closed, and the request to be answered when it is whole.
+    """
+    account_id, port = f"p-{uuid4().hex}", free_port()
+    settings = Settings(jwt_hs256_secret="a secret of at least thirty-two bytes")
+    environ = {"HTTP_PORT": port, "JWT_HS256_SECRET": str(settings.jwt_hs256_secret)}
+    request = (
+        f"POST /api/accounts/{account_id} HTTP/1.1\r\nHost: balance\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {mint(settings, account_id)}\r\nContent-Length: 2\r\n\r\n{{}}"
+    ).encode()
+    with front_end("http", service, GUNICORN_CMD_ARGS=HASTY, **environ) as process, ExitStack() as opened:
+        assert process.stdout
+        assert any("ASGI server listening" in line for line in process.stdout)
+
+        def send(part: bytes) -> socket.socket:
+            connection = socket.create_connection(("127.0.0.1", int(port)), timeout=20)
+            opened.enter_context(connection).sendall(part)
+            return connection
+
+        slow, silent, half = send(request[:-1]), send(b""), send(request[:60])
+        assert (silent.recv(1), half.recv(1)) == (b"", b"")
+        slow.sendall(request[-1:])
+        assert slow.recv(12) == b"HTTP/1.1 201"

@@ -9,6 +9,7 @@ from gunicorn.config import Config
 from app.cli.serve import gunicorn_arguments
 from app.config import Settings
 from app.http import gunicorn_conf
+from app.http.worker import HEAD_WITHIN_SECONDS
 
 ASSIGNED = [
     target.id
@@ -27,7 +28,7 @@ def test_gunicorn_knows_what_it_is_told(name: str) -> None:
 
 def test_an_idle_connection_ends_before_the_patience_for_a_stop() -> None:
     """Otherwise gunicorn kills its workers before they have closed what they hold."""
-    assert gunicorn_conf.keepalive < gunicorn_conf.graceful_timeout
+    assert max(gunicorn_conf.keepalive, HEAD_WITHIN_SECONDS) < gunicorn_conf.graceful_timeout
 
 
 def test_the_settings_reach_gunicorn() -> None:
