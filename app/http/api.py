@@ -12,7 +12,14 @@ from app.http import errors
 from app.http.callers import Callers
 from app.http.keys import FreshKeys
 from app.http.life import FrontEndLife, OpenFrontEnd
-from app.http.middleware import Authorization, EncodedSlashes, IdempotencyKeys, RequestIds, Watching
+from app.http.middleware import (
+    Authorization,
+    EncodedSlashes,
+    IdempotencyKeys,
+    Identification,
+    RequestIds,
+    Watching,
+)
 from app.http.operations import Resource
 from app.http.rate_limit import RateLimit
 from app.http.resources import accounts, dead_letters, docs, health, history, jobs, ops, ops_commands
@@ -34,8 +41,9 @@ def create_app(
         Watching(life),
         RequestIds(),
         EncodedSlashes(),
-        Authorization(Callers(verifier), player_deposits=player_deposits),
+        Identification(Callers(verifier)),
         RateLimit(RateLimits(settings)),
+        Authorization(player_deposits=player_deposits),
         IdempotencyKeys(),
         life,
         FreshKeys(verifier),

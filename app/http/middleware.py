@@ -1,4 +1,4 @@
-"""What wraps every request: its id, its path, who may make it, and the key that makes it repeatable."""
+"""What wraps every request: its id, its path, who makes it and if they may, and the key to repeat it by."""
 
 from typing import Any
 
@@ -51,11 +51,24 @@ class EncodedSlashes:
             req.path = raw_path.decode("latin-1")
 
 
-class Authorization:
-    """Lets a request through to a resource when its token allows what the operation wants."""
+class Identification:
+    """Finds out who calls, where that matters; whether they may is decided later."""
 
-    def __init__(self, callers: Callers, *, player_deposits: bool) -> None:
+    def __init__(self, callers: Callers) -> None:
         self._callers = callers
+
+    async def process_resource(
+        self, req: Request, _resp: Response, resource: Resource, _params: dict[str, Any]
+    ) -> None:
+        operation = operation_of(req, resource)
+        if operation is not None and operation.access is not None:
+            req.context.principal = await self._callers.identify(req.get_header("Authorization"))
+
+
+class Authorization:
+    """Lets a request through to a resource when its caller may do what the operation lets one do."""
+
+    def __init__(self, *, player_deposits: bool) -> None:
         self._player_deposits = player_deposits
 
     async def process_resource(
@@ -64,11 +77,10 @@ class Authorization:
         operation = operation_of(req, resource)
         if operation is None or operation.access is None:
             return
-        principal = await self._callers.identify(req.get_header("Authorization"))
-        req.context.principal = principal
         account_id = params.get("account_id", "")
         if "account_id" in params:
             _check_account_id(operation.access, account_id)
+        principal = req.context.principal
         if not may(principal, operation.access, account_id, player_deposits=self._player_deposits):
             raise Forbidden("the token does not allow this")
 

@@ -10,7 +10,7 @@ from app.services.rate_limit import RateLimits
 
 
 class RateLimit:
-    """Stands behind the authorization: only who has proven a subject is counted."""
+    """Stands behind the identification, before the authorization: also calls that are not allowed count."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits

@@ -111,19 +111,23 @@ class CallGuard:
         return call
 
     async def _admit(self, method: str, metadata: dict[str, Any], context: Context) -> None:
+        """Identify, count, and only then decide: also calls that are not allowed count."""
+        callers: list[tuple[str, Principal]] = []
         if self._certificates is not None:
-            principal = self._certificates.principal(names_of(context.auth_context()), method)
-            _check(principal, "certificate")
-            CALLER.set(principal.subject)
+            names = names_of(context.auth_context())
+            callers.append(("certificate", self._certificates.principal(names, method)))
         if self._verifier is not None:
             principal = await self._verifier.verify(metadata.get("authorization"))
-            _check(principal, "token")
-            CALLER.set(principal.subject)
+            callers.append(("token", principal))
             if self._limits is not None and (seconds := self._limits.wait_seconds(principal)):
                 raise CallFailed(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"too many calls; again in {seconds} s; nothing was done",
                 )
+        for proof, principal in callers:
+            if not may(principal, Action.CALL_SERVICE):
+                raise Forbidden(f"the {proof} does not allow this")
+            CALLER.set(principal.subject)
 
 
 def _traceparent(context: Context) -> str:
@@ -145,11 +149,6 @@ def _decoder_of(method: MethodDescriptor) -> Callable[[Any], Any]:
             yield decode(request)
 
     return decode_each if method.client_streaming else decode
-
-
-def _check(principal: Principal, proof: str) -> None:
-    if not may(principal, Action.CALL_SERVICE):
-        raise Forbidden(f"the {proof} does not allow this")
 
 
 async def _fail(context: Context, name: str, request_id: str, error: Exception) -> None:

@@ -221,6 +221,21 @@ def test_a_service_that_calls_too_often_is_told_so() -> None:
     assert refused.details == "too many calls; again in 1 s; nothing was done"
 
 
+def test_calls_that_are_not_allowed_count_too() -> None:
+    """Whoever has a token could otherwise knock without end."""
+    limited = replace(SETTINGS, rate_limit_per_second=1, rate_limit_burst=3)
+    player = (("authorization", f"Bearer {mint(SETTINGS, 'alice')}"),)
+
+    async def run() -> list[grpc.StatusCode]:
+        guard = CallGuard(TokenVerifier(SETTINGS), limits=RateLimits(limited, lambda: 0))
+        async with serving(Echo(), guard) as channel:
+            invoke: Any = channel.unary_unary(f"/{SERVICE.full_name}/Deposit")
+            return [(await seen_of(invoke(b"", metadata=player, timeout=10))).status for _ in range(5)]
+
+    denied, exhausted = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert asyncio.run(run()) == [denied] * 3 + [exhausted] * 2
+
+
 def test_where_the_key_server_is_away_an_unknown_key_is_no_fault_of_the_caller() -> None:
     """The status says that a repetition may end otherwise."""
 

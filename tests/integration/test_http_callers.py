@@ -91,6 +91,28 @@ def test_who_calls_too_often_is_told_when_to_come_back(settings: Settings) -> No
     tell(limited, story)
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/accounts/alice/balance", 403),
+        ("/api/transactions/000-aaaaaaaaaaaaaaaaaaaaaaaaaa", 403),
+        ("/api/accounts/no%20account/balance", 400),
+    ],
+)
+def test_calls_that_are_not_allowed_count_too(settings: Settings, path: str, status: int) -> None:
+    """Whoever has a token could otherwise try the accounts of all others without end."""
+    limited = replace(settings, jwt_hs256_secret=SECRET, rate_limit_per_second=1, rate_limit_burst=3)
+    bob = mint(limited, "bob")
+
+    async def story(ask: Ask) -> None:
+        answers = [await ask(bob, path) for _ in range(50)]
+        assert [answer.status_code for answer in answers[:3]] == [status] * 3
+        assert 429 in {answer.status_code for answer in answers}
+        assert (await ask(mint(limited, "alice"))).status_code == 404
+
+    tell(limited, story)
+
+
 def test_tokens_are_checked_by_the_key_server(settings: Settings, keys: PublishedKeys) -> None:
     """Asked once, from the start of the process on."""
 
