@@ -3,12 +3,15 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.services.faults import StoreUnavailable
 from app.storage import keys
-from app.storage.audits.queue import StreamsAuditQueue
+from app.storage.audits.queue import GROUP, StreamsAuditQueue
 from app.storage.audits.summary import read_summary
+from app.storage.backend import Reply
 from app.storage.backends.valkey import ValkeyBackend
 from tests.support.audits import CORRUPTIONS, Auditing, Planted, Victim, changed_total, frozen, write_half
 from tests.support.books import PARTITIONS, Books
@@ -63,6 +66,11 @@ def wait_for_passes(backend: ValkeyBackend) -> None:
     """Return when passes over everything have begun after now, and are over."""
     now = read_summary(backend, PARTITIONS).now
     eventually(lambda: read_summary(backend, PARTITIONS).last_full > now, within_seconds=60)
+
+
+def queued(backend: ValkeyBackend) -> list[str]:
+    """The entries of the tasks that wait or are in hand."""
+    return [entry_id.decode() for entry_id, _ in backend.call("XRANGE", keys.AUDIT_QUEUE, "-", "+")]
 
 
 def plant_all(backend: ValkeyBackend) -> list[Planted]:
@@ -153,6 +161,43 @@ def test_what_a_dead_auditor_has_left_is_done_by_another(
     for _ in range(3):
         heir.take(1)
     assert backend.call("XLEN", keys.AUDIT_QUEUE) == tasks - 1
+
+
+class Dying(ValkeyBackend):
+    """The line of an auditor that dies after so many more calls, as soon as there is a number."""
+
+    calls_left: int | None = None
+
+    def call(self, *command: Any) -> Reply:
+        if self.calls_left is not None:
+            if not self.calls_left:
+                raise StoreUnavailable("the auditor is dead")
+            self.calls_left -= 1
+        return super().call(*command)
+
+
+def test_an_auditor_that_dies_while_it_ends_a_task_keeps_none_from_being_queued_again(
+    real_store: RealStore, backend: ValkeyBackend, processes: Crew
+) -> None:
+    """
+    Given an auditor that dies between the two calls by which a task leaves the queue
+    Expect the scheduler to queue the same task again, and nothing of the old one when others look for work.
+    """
+    schedule(processes, interval_ms=100)
+    tasks = PARTITIONS + 2
+    eventually(lambda: backend.call("XLEN", keys.AUDIT_QUEUE) == tasks, within_seconds=30)
+    line = Dying(real_store.url)
+    dying = StreamsAuditQueue(line)
+    assert dying.take(0) is None  # it makes the group
+    task = eventually(lambda: dying.take(0))
+    line.calls_left = 1
+    with pytest.raises(StoreUnavailable):
+        dying.done(task.entry_id)
+    line.close()
+    eventually(lambda: task.entry_id not in (ids := queued(backend)) and len(ids) == tasks)
+    heir = StreamsAuditQueue(real_store.backend(), lost_ms=0)
+    assert heir.take(1) is not None
+    assert backend.call("XPENDING", keys.AUDIT_QUEUE, GROUP)[0] == 1
 
 
 def test_an_auditor_that_is_killed_is_made_up_for(

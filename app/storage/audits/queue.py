@@ -43,8 +43,10 @@ class StreamsAuditQueue:
 
     def done(self, entry_id: str) -> None:
         """See AuditQueue."""
-        self._backend.call("XACK", keys.AUDIT_QUEUE, GROUP, entry_id)
+        # In this order: an auditor that dies in between leaves only a claim on what is gone, and the next
+        # look for lost tasks ends it. A task that was acknowledged and is still there would wait for ever.
         self._backend.call("XDEL", keys.AUDIT_QUEUE, entry_id)
+        self._backend.call("XACK", keys.AUDIT_QUEUE, GROUP, entry_id)
 
     def give_back(self, entry_id: str) -> None:
         """See AuditQueue."""
