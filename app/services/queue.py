@@ -100,5 +100,5 @@ class CommandLog(Protocol):
         ...
 
     async def results(self, front_end: str, cursor: str, block_ms: int) -> list[Entry]:
-        """Answers for this front end behind the cursor; waits when there are none."""
+        """Answers for this front end behind the cursor, of many the first ones; waits when there are none."""
         ...

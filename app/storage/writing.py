@@ -20,7 +20,13 @@ RESERVATION_KEPT_MS = 30 * 86_400_000
 LETTER_KEPT_MS = 90 * 86_400_000
 POT_KEPT_SECONDS = 30 * 86_400
 RESULTS_KEPT_SECONDS = 60
-RESULTS_LENGTH = 10_000
+RESULTS_LENGTH = 1_000
+RESULTS_PER_PARTITION = 16
+"""Commits whose answers are kept for a front end to read: so many, or more where there are many partitions.
+
+None is trimmed unread: of each partition a front end has at most 4 messages on their way, each of which is
+answered once, by one commit (`app.queueing.limits`). The rest is room for those whose callers have given up.
+"""
 
 _encode_answers = msgspec.json.Encoder().encode
 
@@ -33,6 +39,7 @@ class Writing:
         self.epoch_checks: dict[int, int] = {}
         self._partitions = partitions
         self._refusal_ttl_ms = refusal_ttl_ms
+        self._results_length = max(RESULTS_LENGTH, RESULTS_PER_PARTITION * partitions)
         self._state_ttl_seconds = max(state_ttl_ms // 1_000, 1)
         self._now = now
         self._totals: dict[tuple[int, str], int] = defaultdict(int)
@@ -85,7 +92,7 @@ class Writing:
         for reply_to, batch in answers.items():
             key = keys.results(reply_to)
             text = _encode_answers(batch).decode()
-            self.plan.write("XADD", key, "MAXLEN", "~", RESULTS_LENGTH, "*", "a", text)
+            self.plan.write("XADD", key, "MAXLEN", "~", self._results_length, "*", "a", text)
             self.plan.write("EXPIRE", key, RESULTS_KEPT_SECONDS)
         for key, entry_ids in removals.items():
             self.plan.write("XDEL", key, *entry_ids)

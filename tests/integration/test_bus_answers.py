@@ -12,7 +12,7 @@ from app.domain.outcomes import Answer
 from app.queueing import limits
 from app.services.faults import DeadlinePassed, Unavailable
 from app.storage import keys
-from app.storage.backends.valkey_async import AsyncCommandLog
+from app.storage.backends.valkey_async import RESULTS_AT_ONCE, AsyncCommandLog
 from tests.support.carrying import id_in
 from tests.support.front_ends import FrontEnd, front_end
 from tests.support.store import RealStore
@@ -157,6 +157,57 @@ def test_an_answer_that_cannot_be_read_keeps_nobody_else_from_theirs(real_store:
             assert not later.done()
             for call in (first, later):
                 call.cancel()
+
+    asyncio.run(scenario())
+
+
+# Answers in a long row
+
+
+def test_many_answers_are_read_some_at_a_time(real_store: RealStore) -> None:
+    """
+    Given more answers than one reply may bring
+    Expect all of them, in their order, by as many replies as it takes; also where the last one read is gone.
+    """
+
+    async def scenario() -> None:
+        log, backend = AsyncCommandLog(real_store.url, lambda seen: seen), real_store.backend()
+        written = [
+            backend.call("XADD", keys.results("front"), "*", "a", "[]").decode()
+            for _ in range(2 * RESULTS_AT_ONCE + 5)
+        ]
+        read, sizes = ["0-0"], []
+        while found := await log.results("front", read[-1], 10):
+            read += [entry.entry_id for entry in found]
+            sizes.append(len(found))
+        assert (read[1:], sizes) == (written, [RESULTS_AT_ONCE, RESULTS_AT_ONCE, 5])
+        found = await log.results("front", "99999999999999-0", 10)
+        assert [entry.entry_id for entry in found] == written[:RESULTS_AT_ONCE]
+        await log.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_behind_many_others_is_heard_after_a_loss(real_store: RealStore) -> None:
+    """
+    Given a front end with many answers in its stream
+    If it loses the store, and reads them all again
+    Expect it to come to the one that was given meanwhile.
+    """
+
+    async def scenario() -> None:
+        async with front_end(real_store) as front:
+            call = front.deposit("k")
+            await soon(lambda: front.log.sizes)
+            message: dict[str, Any] = msgspec.json.decode(front.log.rounds[0][0][1])
+            key, backend = keys.results(message["args"][0][0]["replyTo"]), real_store.backend()
+            for _ in range(3 * RESULTS_AT_ONCE):
+                last = backend.call("XADD", key, "*", "a", "[]").decode()
+            await soon(lambda: front.bus._cursor == last)
+            backend.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            answer = msgspec.json.encode([(message["message_id"], [{"balance": 7}])])
+            backend.call("XADD", key, "*", "a", answer)
+            assert (await call).balance == 7
 
     asyncio.run(scenario())
 

@@ -45,7 +45,7 @@ def backend(real_store: RealStore) -> ValkeyBackend:
 
 
 def queue_deposits(backend: ValkeyBackend, account_id: str, partition: int, keys_: list[str]) -> None:
-    """Queue one message for each key, with a deposit of 1 chip."""
+    """Queue one message for each key, with a deposit of 1 chip; each partition has a front end of its own."""
     backend.append(
         [
             (
@@ -57,7 +57,7 @@ def queue_deposits(backend: ValkeyBackend, account_id: str, partition: int, keys
                             key=key,
                             command_id=key,
                             remaining_ms=0,
-                            reply_to="the-test",
+                            reply_to=f"test-{partition}",
                         )
                     ],
                     key,
@@ -76,7 +76,8 @@ def applied(backend: ValkeyBackend, account_id: str, partition: int) -> list[str
 
 def answers(backend: ValkeyBackend) -> list[str]:
     """The ids of the messages answered so far."""
-    found = backend.call("XRANGE", keys.results("the-test"), "-", "+")
+    names = [keys.results(f"test-{partition}") for partition in range(PARTITIONS)]
+    found = [entry for name in names for entry in backend.call("XRANGE", name, "-", "+")]
     return [message_id for _, (_, text) in found for message_id, _ in msgspec.json.decode(text)]
 
 

@@ -1,10 +1,14 @@
 """What the store forgets by itself, and that it is nothing else."""
 
+import pytest
+
 from app.domain.commands import Deposit, Release, Reserve, Withdraw
 from app.queueing.envelope import encode_message, seal
+from app.queueing.limits import MESSAGES_ON_THEIR_WAY
 from app.services.queue import Lane
+from app.services.work import Delivery
 from app.storage import keys
-from app.storage.writing import POT_KEPT_SECONDS, RESERVATION_KEPT_MS, RESULTS_KEPT_SECONDS
+from app.storage.writing import POT_KEPT_SECONDS, RESERVATION_KEPT_MS, RESULTS_KEPT_SECONDS, Writing
 from tests.support.audits import DAY_MS, Auditing
 from tests.support.books import Books
 from tests.support.scene import ALICE
@@ -15,6 +19,8 @@ from tests.support.workers import a_worker
 REFUSALS = "balance:transactions:idempotency:"
 ENDED_HOLDS = keys.RESERVATIONS
 POTS = keys.POTS
+NODE_ENTRIES = 100
+"""A server trims whole nodes of a stream: so many entries may stay beyond its length."""
 
 
 def lives(store: RealStore) -> dict[str, int]:
@@ -55,3 +61,22 @@ def test_answers_on_their_way_are_gone_after_a_minute(real_store: RealStore) -> 
         backend.append([((0, Lane.INTERACTIVE), encode_message([envelope], "m"))])
         eventually(lambda: backend.call("XLEN", keys.results("front")) == 1)
     assert 0 < backend.call("TTL", keys.results("front")) <= RESULTS_KEPT_SECONDS
+
+
+@pytest.mark.parametrize("partitions", [4, 64, 250])
+def test_of_unread_answers_all_that_can_be_on_their_way_are_kept_and_no_heap(
+    real_store: RealStore, partitions: int
+) -> None:
+    """
+    Given a front end that does not read, and far more answers than it can have messages on their way
+    Expect at least twice as many of them kept as these are, and a bound.
+    """
+    backend, given = real_store.backend(), 20 * partitions + 1_500
+    writing = Writing(partitions, DAY_MS, DAY_MS, 0)
+    for number in range(given):
+        of_one_commit = Delivery(1, 1, Lane.INTERACTIVE, "1-1", f"m{number}", "front", works=[])
+        writing.answers([of_one_commit])
+    assert backend.commit(writing.finish()) == []
+    kept = backend.call("XLEN", keys.results("front"))
+    assert 2 * MESSAGES_ON_THEIR_WAY * partitions <= kept < given
+    assert kept <= max(1_000, 16 * partitions) + NODE_ENTRIES

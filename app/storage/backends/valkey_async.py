@@ -36,6 +36,8 @@ APPEND_SECONDS = 2.0
 """A store that has not taken messages by then hangs: whether it will take them is not known."""
 LISTEN_SECONDS = 2.0
 """Longer than a wait for answers: beyond it the store hangs, and commands are refused."""
+RESULTS_AT_ONCE = 200
+"""Commits whose answers come in one reply: with each the event loop stands still until all are taken in."""
 
 FRONT_END_ALIVE_MS = 5_000
 """How long ops see a front end after it last looked at the store, which it does every second."""
@@ -253,9 +255,10 @@ class AsyncCommandLog:
             await self._ensure_fit()
             block = ("BLOCK", block_ms) if block_ms else ()
             stream = keys.results(front_end)
-            reply = await self._listening.call("XREAD", *block, "STREAMS", stream, cursor)
+            count = ("COUNT", RESULTS_AT_ONCE)
+            reply = await self._listening.call("XREAD", *count, *block, "STREAMS", stream, cursor)
             if not reply and block_ms and await self._is_forgotten(stream, cursor):
-                reply = await self._listening.call("XREAD", "STREAMS", stream, "0-0")
+                reply = await self._listening.call("XREAD", *count, "STREAMS", stream, "0-0")
             if reply and self._wait_replicas:
                 await self._wait_for_replicas(front_end)
         except BaseException:
