@@ -157,7 +157,7 @@ def make_worker(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> Work
         backend, settings.partitions, settings.idempotency_ttl_ms, settings.command_state_ttl_ms
     )
     store = telemetry.store(rows)
-    return WorkerParts(broker, Execution(store, policy(settings), watch))
+    return WorkerParts(broker, Execution(store, policy(settings), watch, broker.progressed))
 
 
 def make_auditor(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> AuditorParts:

@@ -18,7 +18,7 @@ from app.telemetry.parts import Telemetry
 
 EXIT_REFUSED = 2
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
-STOP_WITHIN_MS = 11_000  # a unit may take 10 s, the supervisor waits for 15 s
+STOP_WITHIN_MS = 11_000  # what stands still ends itself in 10 s, the supervisor waits for 15 s
 _log = logging.getLogger(__name__)
 
 

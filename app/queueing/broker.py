@@ -5,6 +5,7 @@ Nothing is delayed, retried or acknowledged here: a message leaves its stream in
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -99,6 +100,12 @@ class StreamsBroker(Broker):
         if self._desk is not None and partitions:
             _log.warning("partitions lost to another owner, a commit was refused: %s", sorted(partitions))
             self._desk.ownership.forget(partitions)
+
+    def progressed(self) -> None:
+        """The unit in hand has got on: it is not stuck."""
+        desk = self._desk
+        if desk is not None:
+            desk.ownership.working(since=time.monotonic())
 
     def close(self) -> None:
         """Hand all partitions over and close the connections."""

@@ -107,7 +107,9 @@ class StreamsConsumer(Consumer):
         self._finish(message, again=True)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: what was not committed is still in its queue."""
+        """A unit that was not begun is not in hand any more; all of it is still in its queues."""
+        for _ in messages:
+            self._desk.ownership.working(since=None)
 
     def close(self) -> None:
         """Nothing to close here: slot, hand and leases belong to the broker."""

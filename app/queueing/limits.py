@@ -7,7 +7,7 @@ ACTOR_NAME = "execute"
 LEASE_MS = 2_000  # callers give up after 2 s: a dead owner must be replaced within that
 RENEW_SECONDS = 0.25  # also tells who is alive, and so how soon a dead owner's share is taken
 TAKEOVER_SECONDS = 0.25
-UNIT_SECONDS = 10.0  # a unit older than this is stuck: its process ends itself, its leases lapse
+UNIT_SECONDS = 10.0  # a unit that stands still for so long is stuck: its process ends, its leases lapse
 
 # Units of work.
 UNIT_ACCOUNTS = 256

@@ -62,7 +62,7 @@ class Ownership:
             self._owned = {each: owned for each, owned in self._owned.items() if each not in partitions}
 
     def working(self, *, since: float | None) -> None:
-        """A unit is in hand since that time (monotonic seconds), or none is."""
+        """A unit is in hand that last got on at that time (monotonic seconds), or none is."""
         self._unit_since = since
 
     def surplus(self) -> int | None:
@@ -78,12 +78,15 @@ class Ownership:
         queue.release(self.worker, epochs, leave=leave)
 
     def stop(self) -> None:
-        """Hand everything over and sign off."""
+        """Hand everything over and sign off; with a unit in hand that has not ended in time, do neither."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=LEASE_MS / 1000)
         try:
-            self.hand_over(self._queue, list(self.owned()), leave=True)
+            if self._unit_since is None:
+                self.hand_over(self._queue, list(self.owned()), leave=True)
+            else:
+                _log.warning("a unit has not ended in time: the partitions will lapse")
         except BalanceFault as fault:
             _log.warning("partitions could not be handed over, they will lapse: %s", fault)
         self._queue.close()
@@ -105,7 +108,7 @@ class Ownership:
     def _tick(self) -> None:
         since = self._unit_since
         if since is not None and time.monotonic() - since > UNIT_SECONDS:
-            _log.critical("a unit of work is stuck for %s s: this process ends itself", UNIT_SECONDS)
+            _log.critical("a unit of work has stood still for %s s: this process ends itself", UNIT_SECONDS)
             os._exit(STUCK_EXIT_CODE)
         if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
             self._renew()

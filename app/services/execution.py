@@ -7,6 +7,7 @@ the queue still holds whatever was not committed.
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from app.domain.commands import ExpireReservation, SettlePot
 from app.domain.decide import decide
@@ -44,12 +45,20 @@ class Execution:
     """Runs units on a store under a policy. One per worker thread.
 
     With a watch a kind of command of which too many are faults is left in its queue instead of being parked.
+    `progressed` is called whenever the store has taken something that a unit writes: it is not stuck then.
     """
 
-    def __init__(self, store: Store, policy: Policy, watch: FaultWatch | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        watch: FaultWatch | None = None,
+        progressed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._policy = policy
         self._watch = watch or FaultWatch(OFF)
+        self._progressed = progressed
         self._unit = Unit([])
         self._last_now = 0
 
@@ -75,6 +84,7 @@ class Execution:
             if times is None:
                 delivery.lost = True
                 return
+            self._progressed()
             if times > MAX_LOOKS_ALONE or (times >= MAX_TRIES_ALONE and not self._has_outcome(work)):
                 work.condemn(f"its worker died {times - 1} times while it ran")
             work.marked = times > 0
@@ -141,6 +151,7 @@ class Execution:
         deliveries = list(dict.fromkeys(work.delivery for work in works))
         result = self._store.commit(changes, deliveries, now)
         if result.applied:
+            self._progressed()
             self._last_now = now
             self._count_good(decided)
             return False

@@ -15,6 +15,7 @@ import pytest
 from app.domain.commands import Deposit
 from app.queueing.envelope import encode_message, seal
 from app.queueing.limits import LEASE_MS, RENEW_SECONDS
+from app.queueing.ownership import STUCK_EXIT_CODE
 from app.services.queue import Lane
 from app.storage import keys
 from app.storage.backends.valkey import ValkeyBackend
@@ -46,26 +47,15 @@ def backend(real_store: RealStore) -> ValkeyBackend:
 
 def queue_deposits(backend: ValkeyBackend, account_id: str, partition: int, keys_: list[str]) -> None:
     """Queue one message for each key, with a deposit of 1 chip; each partition has a front end of its own."""
-    backend.append(
-        [
-            (
-                (partition, Lane.INTERACTIVE),
-                encode_message(
-                    [
-                        seal(
-                            Deposit(account_id=account_id, amount=1),
-                            key=key,
-                            command_id=key,
-                            remaining_ms=0,
-                            reply_to=f"test-{partition}",
-                        )
-                    ],
-                    key,
-                ),
-            )
-            for key in keys_
-        ]
-    )
+    stream = (partition, Lane.INTERACTIVE)
+    backend.append([(stream, deposits(account_id, partition, [key])) for key in keys_])
+
+
+def deposits(account_id: str, partition: int, keys_: list[str]) -> str:
+    """One message with a deposit of 1 chip for each key."""
+    command, reply_to = Deposit(account_id=account_id, amount=1), f"test-{partition}"
+    envelopes = [seal(command, key=key, command_id=key, remaining_ms=0, reply_to=reply_to) for key in keys_]
+    return encode_message(envelopes, keys_[0])
 
 
 def applied(backend: ValkeyBackend, account_id: str, partition: int) -> list[str]:
@@ -232,3 +222,24 @@ def test_a_command_that_kills_its_process_is_parked_unrun_at_the_third_time(
     assert (letter["accountId"], letter["amount"], letter["key"]) == (poison, 1, f"to {poison}")
     assert "its worker died 2 times" in letter["error"]
     assert len(answers(backend)) == 4
+
+
+def test_a_unit_is_stuck_when_it_stands_still_and_not_while_it_gets_on(
+    workers: Crew, backend: ValkeyBackend
+) -> None:
+    """
+    Given ten slow commands, each of which runs alone after an unclean takeover
+    Expect them carried out in one unit, which takes longer than one may stand still.
+    Given ten of them that are decided in one go
+    Expect the process to end itself, and nothing of them.
+    """
+    account_id, stream = id_in(1), (1, Lane.INTERACTIVE)
+    backend.acquire("dead", [1], 1, 1)
+    backend.append([(stream, deposits(account_id, 1, numbered(10)))])
+    worker = workers.hire(ODD, "--slow", account_id)
+    eventually(lambda: not (waiting(backend, 1) and worker.running), within_seconds=20)
+    assert applied(backend, account_id, 1) == numbered(10)
+    assert worker.running
+    backend.append([(stream, deposits(account_id, 1, [f"{key} again" for key in numbered(10)]))])
+    assert worker.wait() == STUCK_EXIT_CODE
+    assert applied(backend, account_id, 1) == numbered(10)

@@ -67,6 +67,21 @@ def test_a_partition_is_not_handed_over_while_its_unit_is_in_hand(scene: Scene) 
         assert owners(scene) == ["first"] * (4 - handed_over) + ["second"] * handed_over
 
 
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "not begun"])
+def test_what_is_in_hand_at_the_end_is_not_handed_over(scene: Scene, begun: bool) -> None:
+    """
+    Given a worker that is told to stop, with a unit that was begun and goes on for too long, or was not begun
+    Expect its partitions to lapse, for who takes them then is careful; or to be free at once.
+    """
+    worker = Worker(scene, "first")
+    scene.send(sealed(Deposit(account_id=ALICE, amount=1)))
+    unit = next(worker.consumer)
+    assert unit is not None
+    worker.consumer.requeue([] if begun else [unit])
+    worker.ownership.stop()
+    assert owners(scene) == ["first" if begun else ""] * PARTITIONS
+
+
 def told(worker: Worker) -> list[str]:
     """The messages of the worker's next unit, which is then done; none when there is none."""
     proxy = next(worker.consumer)
