@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedStore]:
 def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp_path: Path) -> None:
     """
     Given processes that log in as frontend, ops, worker, scheduler, auditor and metrics
-    If they carry out a load, pause and resume, look for holds and audit everything
+    If they carry out a load, pause and resume, look for holds, audit everything and forget an empty table
     Expect that no command of theirs was refused.
     """
 
@@ -55,6 +55,7 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         service.worker(REDIS_URL=store.url_of("worker"))
         backend = ValkeyBackend(store.url)
         eventually(lambda: backend.call("FUNCTION", "LIST"), 10)  # it brings the functions: it comes first
+        backend.call("SADD", keys.table_ids(1), "left")
         soon = {"LEDGER_VERIFICATION_INTERVAL_MS": "500", "FULL_VERIFICATION_PERIOD_MS": "1000"}
         service.worker("scheduler.main", REDIS_URL=store.url_of("scheduler"), **soon)
         auditing = {"EVENT_FEED_LENGTH": "10", "REDIS_URL": store.url_of("auditor")}
@@ -68,6 +69,7 @@ def test_every_process_works_as_its_own_user(store: GuardedStore, seed: int, tmp
         submit_jobs(service.address)
         eventually(lambda: backend.call("HGET", keys.SCHEDULER, keys.slot_field("expire")), 10)
         eventually(lambda: read_summary(backend, PARTITIONS).last_full, 30)
+        eventually(lambda: not backend.call("SISMEMBER", keys.table_ids(1), "left"), 30)
         eventually(partial(switched, ops["HTTP_PORT"], "pause"), 20)
         assert switched(ops["HTTP_PORT"], "resume")
         eventually(lambda: store_up(port), 20)
@@ -156,6 +158,9 @@ DENIED = {
         ("XADD", QUEUE, "*", "m", "x"),
         ("XDEL", QUEUE, "1-1"),
         ("XDEL", keys.events(1), "1-1"),
+        ("HINCRBY", keys.table(1, "t1"), keys.in_play_field("anna"), "1"),
+        ("HDEL", keys.table(1, "t1"), keys.in_play_field("anna")),
+        ("SREM", keys.account_ids(1), "anna"),
     ],
 }
 
@@ -180,6 +185,16 @@ def test_a_front_end_of_ops_does_what_ops_ask_of_it_and_touches_no_chips(store: 
             assert admin.acl_dryrun("ops", *command) == b"OK", command
         for key in (ACCOUNT, keys.ledger(1, "anna", 0), keys.table(1, "t1"), keys.totals(1), RESULTS):
             assert admin.acl_dryrun("ops", *commit_on(key, *PART_OF_OPS)) != b"OK", key
+
+
+def test_an_auditor_takes_out_of_an_index_what_is_not_there(store: GuardedStore) -> None:
+    """The commit names the record as well, and compares that there is none."""
+    with Redis.from_url(store.url) as admin:
+        for command in (
+            commit_on(keys.table(1, "t1"), keys.table_ids(1), keys.META),
+            ("SREM", keys.table_ids(1), "t1"),
+        ):
+            assert admin.acl_dryrun("auditor", *command) == b"OK", command
 
 
 @pytest.mark.parametrize("user", DENIED)

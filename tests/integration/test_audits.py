@@ -30,7 +30,7 @@ from tests.support.audits import (
     status_of,
     write_half,
 )
-from tests.support.books import PARTITIONS, Books
+from tests.support.books import PARTITIONS, Books, bet
 from tests.support.damages import DAMAGES, Damage
 from tests.support.pot_damages import POT_DAMAGES
 from tests.support.store import RealStore
@@ -314,6 +314,43 @@ def test_an_index_entry_without_a_reservation_is_taken_out(real_store: RealStore
     assert (kept.repaired, kept.is_open) == (True, False)
     assert call("ZSCORE", expiry, "001-forgotten") is None
     assert frozen(call, NAMES) == set()
+
+
+def test_a_table_without_chips_is_listed_no_more_until_it_has_some(real_store: RealStore) -> None:
+    """
+    Given a table that everybody has left, and one whose chips are all in a pot
+    If an audit looks at them
+    Expect the first one out of the index, unless chips come to it just then, and listed again with its next.
+    """
+    books, line = Books(real_store.backend()), Slow(real_store.url)
+    home = partition_of("left", PARTITIONS)
+    auditing = Auditing(line, hasty=True)
+    write_half(books, NAMES)
+    sit_down(books, "left")
+    sit_down(books, "played")
+    books.do(bet("played", "h", 1, "victim", 10))
+    books.do(CashOut(account_id="victim", table_id="left", amount=10))
+    auditing.audit()
+    assert listed(line) == {"played"}
+    sit_down(books, "left")
+    assert listed(line) == {"left", "played"}
+    books.do(CashOut(account_id="victim", table_id="left", amount=10))
+    line.before["commit", keys.table_ids(home)] = lambda: sit_down(books, "left")
+    auditing.audit()
+    assert listed(line) == {"left", "played"}
+    auditing.audit()
+    assert auditing.kept() == []
+    line.close()
+
+
+def sit_down(books: Books, table_id: str) -> None:
+    (hold,) = books.do(Reserve(account_id="victim", table_id=table_id, amount=10))
+    books.do(Commit(reservation_id=hold.reservation_id))
+
+
+def listed(line: ValkeyBackend) -> set[str]:
+    """The tables in the indexes."""
+    return {each for partition in range(PARTITIONS) for each in line.members(keys.table_ids(partition))}
 
 
 def test_a_feed_that_was_lost_is_no_alarm(real_store: RealStore) -> None:

@@ -8,6 +8,7 @@ from app.domain.commands import CancelPot, Deposit
 from app.services.audits import AuditTask, Work
 from app.services.verification import KeptFinding, What
 from app.storage import keys
+from app.storage.audits import repairs
 from app.storage.audits.book import FindingsBook
 from app.storage.audits.passes import share_due
 from app.storage.audits.retention import Kept, register
@@ -216,6 +217,19 @@ def test_what_waits_is_told(caplog: pytest.LogCaptureFixture) -> None:
     summary = night.summary
     assert (summary.oldest_message, summary.dead_letters, summary.chips_at_stake) == (arrived, 2, 75)
     assert caplog.messages == []
+
+
+def test_an_audit_forgets_so_many_tables_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a store has heaped up goes in steps."""
+    monkeypatch.setattr(repairs, "MOST_TABLES", 2)
+    night, index = Night(), keys.table_ids(1)
+    night.server.data[index] = {f"t{number}" for number in range(5)}
+    left = []
+    for _ in range(4):
+        night.audit()
+        left.append(len(night.server.value(index) or ()))
+    assert left == [3, 1, 0, 0]
+    assert night.kept() == []
 
 
 def test_a_reader_that_is_away_for_too_long_is_dropped_with_an_alarm(

@@ -46,7 +46,8 @@ class Checked(NamedTuple):
     """What a check of changes tells beside its findings.
 
     `whole`: everything that was new is checked. `frozen` were so when they were looked at. `starts` are those
-    of the active pots, by name (ms), `deficits` the chips that each table has given without having them.
+    of the active pots, by name (ms), `deficits` the chips that each table has given without having them,
+    `empty_tables` those that are listed and have no chips.
     """
 
     now: int
@@ -54,6 +55,7 @@ class Checked(NamedTuple):
     frozen: frozenset[str]
     starts: dict[str, int]
     deficits: dict[str, int]
+    empty_tables: list[str]
 
 
 class Changes:
@@ -96,6 +98,7 @@ class Changes:
             frozen=frozenset(each.account_id for each in accounts if each.frozen),
             starts={pot: moment.picture.starts.get(pot, moment.now) for pot in moment.picture.pots},
             deficits=moment.picture.deficits,
+            empty_tables=moment.empty_tables,
         )
 
     def _look(self, state: PartitionState) -> Moment:

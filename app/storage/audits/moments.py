@@ -45,7 +45,7 @@ class Moment:
     """A partition as far as the events name it. `whole`: they are all there are.
 
     `gap`: events that were not read yet are gone. `lengths` are those of each account's indexes, `picture`
-    has the accounts that events name, and the tables.
+    has the accounts that events name, and the tables; `empty_tables` are listed and have no chips.
     """
 
     now: int
@@ -54,6 +54,7 @@ class Moment:
     gap: bool
     picture: Picture
     accounts: int
+    empty_tables: list[str]
     lengths: dict[str, dict[TransactionType, int]] = field(default_factory=dict)
 
 
@@ -85,8 +86,10 @@ def look(store: AuditedStore, partition: int, cursor: str, ahead: dict[str, int]
         listed = sorted(member.decode(errors="replace") for member in members)
         if (named, listed) == (names, tables):
             pairs, lengths = _accounts(names, others[len(tables) :])
-            picture = picture_of(names, (totals, [], active), dict(zip(tables, others, strict=False)), pairs)
-            return Moment(now, fresh, whole, gap, picture, accounts, lengths)
+            chips = dict(zip(tables, others, strict=False))
+            picture = picture_of(names, (totals, [], active), chips, pairs)
+            empty = [table_id for table_id in tables if not chips[table_id]]
+            return Moment(now, fresh, whole, gap, picture, accounts, empty, lengths)
         names, tables = named, listed
 
 

@@ -12,7 +12,7 @@ from app.storage import keys
 from app.storage.audits.book import FindingsBook, is_chain_break, is_notice
 from app.storage.audits.changes import Changes, Checked
 from app.storage.audits.passes import Passing, share_due
-from app.storage.audits.repairs import is_left_over, take_out
+from app.storage.audits.repairs import is_left_over, take_out, take_out_tables
 from app.storage.audits.state import AuditedStore, FullPass, Numbers, PartitionState, Rules, StateKeeper
 from app.storage.plan import Plan
 
@@ -70,6 +70,7 @@ class PartitionAudit:
                 numbers = self._numbers(state, passed, checked, changes.entries)
             if not self._keeper.save(state, checked.now, numbers):
                 return False
+            take_out_tables(self._store, self._partition, checked.empty_tables)
             if checked.whole:
                 return True
             if not self._has_time():
