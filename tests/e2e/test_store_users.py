@@ -160,6 +160,7 @@ DENIED = {
         ("XDEL", keys.events(1), "1-1"),
         ("HINCRBY", keys.table(1, "t1"), keys.in_play_field("anna"), "1"),
         ("HDEL", keys.table(1, "t1"), keys.in_play_field("anna")),
+        ("HDEL", keys.holds(1, "anna"), "001-id"),
         ("SREM", keys.account_ids(1), "anna"),
     ],
 }
@@ -192,6 +193,8 @@ def test_an_auditor_takes_out_of_an_index_what_is_not_there(store: GuardedStore)
     with Redis.from_url(store.url) as admin:
         for command in (
             commit_on(keys.table(1, "t1"), keys.table_ids(1), keys.META),
+            commit_on(keys.reservation(1, "001-id"), keys.reservation_expiry(1), keys.META),
+            commit_on(keys.holds(1, "anna"), keys.reservation_expiry(1), keys.META),
             ("SREM", keys.table_ids(1), "t1"),
         ):
             assert admin.acl_dryrun("auditor", *command) == b"OK", command
