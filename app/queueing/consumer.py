@@ -79,6 +79,7 @@ class StreamsConsumer(Consumer):
         unit = None
         try:
             unit = self._next_unit()
+            desk.ownership.looked()
             if unit is None:
                 desk.backoff = BACKOFF_FIRST_SECONDS
         except StoreUnfit as unfit:

@@ -8,6 +8,7 @@ LEASE_MS = 2_000  # callers give up after 2 s: a dead owner must be replaced wit
 RENEW_SECONDS = 0.25  # also tells who is alive, and so how soon a dead owner's share is taken
 TAKEOVER_SECONDS = 0.25
 UNIT_SECONDS = 10.0  # a unit that stands still for so long is stuck: its process ends, its leases lapse
+IDLE_SECONDS = 10.0  # a worker that could not look at its queues for so long hands them over
 
 # Units of work.
 UNIT_ACCOUNTS = 256

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.queueing.limits import LEASE_MS, RENEW_SECONDS, TAKEOVER_SECONDS, UNIT_SECONDS
+from app.queueing.limits import IDLE_SECONDS, LEASE_MS, RENEW_SECONDS, TAKEOVER_SECONDS, UNIT_SECONDS
 from app.services.faults import BalanceFault
 from app.services.queue import Lease, PartitionQueue
 
@@ -43,6 +43,7 @@ class Ownership:
         self._share = partitions
         self._renewed_at = 0.0
         self._unit_since: float | None = None
+        self._looked_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -64,6 +65,10 @@ class Ownership:
     def working(self, *, since: float | None) -> None:
         """A unit is in hand that last got on at that time (monotonic seconds), or none is."""
         self._unit_since = since
+
+    def looked(self) -> None:
+        """The queues could be looked at just now, or nobody can."""
+        self._looked_at = time.monotonic()
 
     def surplus(self) -> int | None:
         """A partition that another worker should have, one at a time."""
@@ -101,6 +106,7 @@ class Ownership:
                 if str(fault) != said:
                     _log.warning("the leases cannot be kept: %s", fault)
                 said = str(fault)
+                self.looked()  # the store is away, for all alike: nobody else could do more
             except Exception:
                 _log.exception("leases met a fault of ours")
             self._stopping.wait(TAKEOVER_SECONDS)
@@ -110,13 +116,24 @@ class Ownership:
         if since is not None and time.monotonic() - since > UNIT_SECONDS:
             _log.critical("a unit of work has stood still for %s s: this process ends itself", UNIT_SECONDS)
             os._exit(STUCK_EXIT_CODE)
-        if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+        idle = since is None and time.monotonic() - self._looked_at > IDLE_SECONDS
+        if idle and not self._owned:
+            return
+        if idle or time.monotonic() - self._renewed_at >= RENEW_SECONDS:
             self._renew()
+        if idle:
+            self._let_go()
+            return
         with self._lock:
             missing = [each for each in range(self._partitions) if each not in self._owned]
             wanted = self._share - len(self._owned)
         if wanted > 0 and missing:
             self._take(missing, wanted)
+
+    def _let_go(self) -> None:
+        """Who cannot work, whatever the reason, keeps nobody else from it; it begins again when it can."""
+        _log.critical("ALARM this worker could not read its queues for %s s, others may", IDLE_SECONDS)
+        self.hand_over(self._queue, list(self.owned()), leave=True)
 
     def _renew(self) -> None:
         epochs = {partition: owned.lease.epoch for partition, owned in self.owned().items()}

@@ -7,6 +7,7 @@ from app.queueing import consumer, ownership
 from app.queueing.consumer import Desk, StreamsConsumer
 from app.queueing.limits import QUEUE_NAME
 from app.queueing.ownership import Ownership
+from app.services.faults import StoreUnfit
 from app.services.queue import Lane
 from app.storage import keys
 from app.storage.backends.memory import MemoryBackend
@@ -16,13 +17,18 @@ DAVE = named("dave", 3)
 
 
 class Worker:
-    """The leases and the consumer of one worker; its thread is the test's."""
+    """The leases and the consumer of one worker; its thread is the test's. `unfit`, it refuses the store."""
 
     def __init__(self, scene: Scene, name: str) -> None:
+        self.unfit = False
         self.ownership = Ownership(lambda: MemoryBackend(scene.server), PARTITIONS, name)
-        self.desk = Desk(lambda: MemoryBackend(scene.server), self.ownership, PARTITIONS, lambda: None)
+        self.desk = Desk(lambda: MemoryBackend(scene.server), self.ownership, PARTITIONS, self._check_store)
         self.consumer = StreamsConsumer(self.desk, QUEUE_NAME, timeout_ms=1)
         self.look_at_leases()
+
+    def _check_store(self) -> None:
+        if self.unfit:
+            raise StoreUnfit("an older copy")
 
     def look_at_leases(self) -> None:
         """What the thread of the ownership does every quarter of a second."""
@@ -80,6 +86,49 @@ def test_what_is_in_hand_at_the_end_is_not_handed_over(scene: Scene, begun: bool
     worker.consumer.requeue([] if begun else [unit])
     worker.ownership.stop()
     assert owners(scene) == ["first" if begun else ""] * PARTITIONS
+
+
+def test_a_worker_that_cannot_look_at_its_queues_lets_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Given a worker that refuses the store, or could not read its queues for another reason of its own
+    If that goes on for too long
+    Expect it to be no worker any more; and to have its share again when it can look.
+    """
+    monkeypatch.setattr(consumer, "UNFIT_SECONDS", 0)
+    first, second = Worker(scene, "first"), Worker(scene, "second")
+    assert next(first.consumer) is None
+    first.unfit = first.desk.suspect = True
+    assert next(first.consumer) is None
+    first.look_at_leases()
+    assert owners(scene) == ["first"] * 4, "not at once"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ownership, "IDLE_SECONDS", -1)
+        first.look_at_leases()
+        assert owners(scene) == [""] * 4
+        first.look_at_leases()
+    second.look_at_leases()
+    assert owners(scene) == ["second"] * 4
+
+    first.unfit = False
+    assert next(first.consumer) is None
+    first.look_at_leases()
+    second.look_at_leases()
+    assert next(second.consumer) is None
+    first.look_at_leases()
+    assert set(owners(scene)) == {"first", "second"}
+
+
+def test_a_worker_with_a_unit_in_hand_lets_nothing_go(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes: another rule says when it is stuck."""
+    worker = Worker(scene, "first")
+    scene.send(sealed(Deposit(account_id=ALICE, amount=1)))
+    assert next(worker.consumer) is not None
+    monkeypatch.setattr(ownership, "IDLE_SECONDS", -1)
+    worker.look_at_leases()
+    assert owners(scene) == ["first"] * PARTITIONS
 
 
 def told(worker: Worker) -> list[str]:
