@@ -36,7 +36,7 @@ CHANNEL_OPTIONS: Mapping[str, int | str] = {
     "grpc.max_reconnect_backoff_ms": 1_000,
     # The service takes no larger request; its largest answer is a page of 500 lines of a batch.
     "grpc.max_send_message_length": 64 * 1024,
-    "grpc.max_receive_message_length": 1024 * 1024,
+    "grpc.max_receive_message_length": 4 * 1024 * 1024,  # a page of batch lines with the longest texts
 }
 
 
