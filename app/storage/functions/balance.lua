@@ -25,7 +25,7 @@ Keys. {NNN} is a partition, parts are joined by `|`, ids never contain it; built
   balance:pots:active:{NNN}              zset    `TABLE|HAND` of active pots by their start
   balance:tables:{NNN}|TABLE             hash    `a|ID`: chips that account has in play, unless 0;
                                                  `p|HAND`: chips in that active pot
-  balance:tables:ids:{NNN}               set     tables of the partition that have chips, or had
+  balance:tables:ids:{NNN}               set     tables of the partition that have chips, or had until an audit looked
   balance:totals:{NNN}                   hash    sums per currency and counts of the partition
   balance:queue:{NNN}|LANE               stream  Dramatiq messages
   balance:dead:{NNN}                     hash    parked commands, until a replay or ops close them
