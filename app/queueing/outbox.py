@@ -63,7 +63,7 @@ class Outbox:
     def full(self) -> bool:
         """True while one more command would wait in vain, or in the way of others."""
         if self.silent:
-            return self.room.crowded or len(self.waiting) >= limits.WAITING_AT_LEAST
+            return self.room.crowded or self.room.stuck >= limits.WAITING_AT_LEAST
         return self.room.full
 
     def put(self, ticket: Ticket) -> None:

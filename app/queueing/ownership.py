@@ -64,6 +64,7 @@ class Ownership:
 
     def working(self, *, since: float | None) -> None:
         """A unit is in hand that last got on at that time (monotonic seconds), or none is."""
+        self.looked()
         self._unit_since = since
 
     def looked(self) -> None:

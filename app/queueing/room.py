@@ -1,9 +1,11 @@
 """How many commands may wait in a front end: as many as are answered while a caller still waits.
 
 What waits longer than its caller is work for nobody, and under load that would soon be all the work there is.
-What is stuck, behind a partition that answers nothing or a message that was lost, is in nobody's way: it does
-not count, so that all the others are served as fast as before.
+What is stuck, behind a partition that answers nothing or a message that was lost, is in nobody's way: some of
+it does not count, and the others are served as fast as before. Not all: where all is slow, all looks stuck.
 """
+
+from math import inf
 
 from app.queueing import limits
 
@@ -21,7 +23,7 @@ class Room:
         self._most = most
         self._answered = 0
         self._least_waiting = 0
-        self._since = 0.0
+        self._since = -inf
 
     @property
     def full(self) -> bool:
@@ -35,7 +37,7 @@ class Room:
 
     @property
     def _moving(self) -> int:
-        return self.waiting - self.stuck
+        return self.waiting - min(self.stuck, limits.WAITING_AT_LEAST)
 
     def enter(self) -> None:
         """One more waits."""
@@ -49,8 +51,11 @@ class Room:
         self._least_waiting = min(self._least_waiting, self._moving)
 
     def learn(self, now: float) -> None:
-        """Look back at the time since the last look (s). Only one without a pause shows what can be done."""
-        if self._least_waiting == 0:
+        """Look back at the time since the last look (s). Only one without a pause shows what can be done.
+
+        It is no pause where nothing but what is stuck waits, and nothing is answered.
+        """
+        if self._least_waiting == 0 and (self._answered or not self.waiting):
             self.limit = self._most
         else:
             in_time = int(self._answered / (now - self._since) * limits.WAIT_SECONDS)

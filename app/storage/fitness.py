@@ -60,8 +60,7 @@ def check(
         )
     _check_library(caller)
     commits = _check_layout(caller, partitions)
-    _check_age(caller, commits, seen_commits, allow_lost=allow_lost)
-    return commits
+    return _check_age(caller, commits, seen_commits, allow_lost=allow_lost)
 
 
 def _info(caller: Caller, section: str) -> dict[str, str]:
@@ -134,19 +133,24 @@ def _check_layout(caller: Caller, partitions: int) -> int:
     return int(commits or 0)
 
 
-def _check_age(caller: Caller, commits: int, seen_commits: int, *, allow_lost: bool) -> None:
+def _check_age(caller: Caller, commits: int, seen_commits: int, *, allow_lost: bool) -> int:
+    """The commit counter to go on from: no number comes twice, or a second loss would look like none."""
     found = caller.call("HMGET", keys.META, keys.MISSED, keys.MISSING_ALLOWED)
-    missed, allowed = (int(count or 0) for count in found)
+    marked, allowed = (int(count or 0) for count in found)
     newly_missed = seen_commits if commits < seen_commits else 0
-    if max(missed, newly_missed) <= allowed:
-        return
-    if newly_missed > missed or allow_lost:
-        field = keys.MISSING_ALLOWED if allow_lost else keys.MISSED
-        with suppress(StoreRefused):  # who has not the right to say so still keeps away
-            caller.call("HSET", keys.META, field, max(missed, newly_missed))
+    missed = max(marked, newly_missed)
+    if missed <= allowed:
+        return commits
     lost = f"the store is an older copy: it counts {commits} commits, {seen_commits} were seen"
     if not newly_missed:
         lost = f"the store is an older copy: a process that had seen {missed} commits has found fewer there"
+    with suppress(StoreRefused):  # who has not the right to say so still keeps away
+        if allow_lost:
+            caller.call("HSET", keys.META, keys.MISSING_ALLOWED, missed)
+            commits = int(caller.call("HINCRBY", keys.META, "commits", max(missed - commits, 0)))
+        elif newly_missed > marked:
+            caller.call("HSET", keys.META, keys.MISSED, missed)
     if not allow_lost:
         raise StoreUnfit(f"{lost}. Bring the newer one back, or set ALLOW_LOST_COMMITS=on")
     _log.critical("ALARM %s, allowed by ALLOW_LOST_COMMITS", lost)
+    return commits

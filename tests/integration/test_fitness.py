@@ -232,6 +232,23 @@ def test_a_full_store_loses_no_owner_and_writes_nothing(backend: ValkeyBackend) 
     assert backend.commit(taken) == []
 
 
+def test_what_is_allowed_to_be_missing_hides_no_second_loss(backend: ValkeyBackend) -> None:
+    """
+    Given a store that has lost commits, which an operator allows
+    Expect it to count on from what was seen: so who saw more than its next older copy has refuses that too.
+    """
+    check(backend)
+    backend.call("HSET", keys.META, "commits", 900)
+    with pytest.raises(StoreUnfit, match="counts 900 commits, 1000 were seen"):
+        check(backend, seen_commits=1_000)
+    assert check(backend, allow_lost=True) == 1_000
+    write(backend, ("SET", "a string", "text"))
+    assert check(backend, seen_commits=1_001) == 1_001
+    backend.call("HSET", keys.META, "commits", 940)
+    with pytest.raises(StoreUnfit, match="counts 940 commits, 1001 were seen"):
+        check(backend, seen_commits=1_001)
+
+
 def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
     """
     Given a process that has seen the store's third commit

@@ -121,6 +121,18 @@ def test_a_worker_that_cannot_look_at_its_queues_lets_others(
     assert set(owners(scene)) == {"first", "second"}
 
 
+def test_a_worker_that_was_long_at_a_unit_has_not_been_idle(scene: Scene) -> None:
+    """Until it looks again: a unit may take long, while it gets on."""
+    worker = Worker(scene, "first")
+    scene.send(sealed(Deposit(account_id=ALICE, amount=1)))
+    unit = next(worker.consumer)
+    assert unit is not None
+    worker.ownership._looked_at -= 1_000
+    worker.consumer.ack(unit)
+    worker.look_at_leases()
+    assert owners(scene) == ["first"] * PARTITIONS
+
+
 def test_a_worker_with_a_unit_in_hand_lets_nothing_go(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes: another rule says when it is stuck."""
     worker = Worker(scene, "first")

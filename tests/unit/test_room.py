@@ -66,3 +66,12 @@ def test_a_pause_shows_that_all_is_well() -> None:
     room.learn(now=2)
     assert room.limit == MOST
     assert not room.full
+
+
+def test_of_what_is_stuck_only_so_much_does_not_count() -> None:
+    """Given a queue all of which is stuck. Expect room where it is short, and none where it is long."""
+    for waiting, full in ((WAITING_AT_LEAST, False), (2 * WAITING_AT_LEAST, True)):
+        room = busy(waiting)
+        room.learn(now=1)
+        room.stuck = waiting
+        assert room.full is full
