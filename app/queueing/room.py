@@ -5,8 +5,6 @@ What is stuck, behind a partition that answers nothing or a message that was los
 it does not count, and the others are served as fast as before. Not all: where all is slow, all looks stuck.
 """
 
-from math import inf
-
 from app.queueing import limits
 
 
@@ -23,7 +21,7 @@ class Room:
         self._most = most
         self._answered = 0
         self._least_waiting = 0
-        self._since = -inf
+        self._since = 0.0
 
     @property
     def full(self) -> bool:
@@ -53,9 +51,9 @@ class Room:
     def learn(self, now: float) -> None:
         """Look back at the time since the last look (s). Only one without a pause shows what can be done.
 
-        It is no pause where nothing but what is stuck waits, and nothing is answered.
+        It is no pause where something is stuck and nothing is answered.
         """
-        if self._least_waiting == 0 and (self._answered or not self.waiting):
+        if self._least_waiting == 0 and (self._answered or not self.stuck):
             self.limit = self._most
         else:
             in_time = int(self._answered / (now - self._since) * limits.WAIT_SECONDS)

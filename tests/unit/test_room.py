@@ -75,3 +75,12 @@ def test_of_what_is_stuck_only_so_much_does_not_count() -> None:
         room.learn(now=1)
         room.stuck = waiting
         assert room.full is full
+
+
+def test_a_burst_that_has_just_begun_is_no_stall() -> None:
+    """Given nothing to do but for the last moment. Expect room for all of the burst."""
+    room = busy(waiting=0)
+    for _ in range(2 * WAITING_AT_LEAST):
+        room.enter()
+    room.learn(now=1)
+    assert room.limit == MOST
