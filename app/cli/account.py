@@ -22,7 +22,6 @@ from app.config import Settings
 from app.domain.ledger import LedgerEntry, TransactionType
 from app.services.history import Transactions
 from app.services.times import iso_time
-from app.storage.backends.valkey_async import AsyncConnection
 from app.storage.history import StoreHistory
 from app.storage.queries import StoreQueries
 
@@ -121,12 +120,12 @@ def _missing(account_id: str) -> None:
 
 def _page(account_id: str, url: str, *, kind: str, offset: int, limit: int) -> Transactions | None:
     """That part of the ledger; None when there is no such account."""
-
-    async def read(connection: AsyncConnection, partitions: int) -> Transactions | None:
-        history = StoreHistory(connection, partitions)
-        return await history.transactions(account_id, kind=kind, offset=offset, limit=limit)
-
-    return look_up(url, read)
+    return look_up(
+        url,
+        lambda connection, partitions: StoreHistory(connection, partitions).transactions(
+            account_id, kind=kind, offset=offset, limit=limit
+        ),
+    )
 
 
 def _row(entry: LedgerEntry) -> tuple[str, ...]:

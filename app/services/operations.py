@@ -25,6 +25,8 @@ from app.services.stops import Stop
 from app.services.submission import CommandBus
 
 NOT_DONE = "NOT_DONE"
+STILL_IN_PLAY = "STILL_IN_PLAY"
+CASH_OUT = "table.cash-out"
 
 Result = TypeVar("Result")
 
@@ -119,10 +121,6 @@ async def carry_out(room: OpsRoom, bus: CommandBus, order: Order) -> Answer:
 async def foresee(room: OpsRoom, order: Order) -> Answer:
     """What the order would lead to now."""
     return await room.read(lambda desk: desk.foresight.answer(order.command, order.key))
-
-
-CASH_OUT = "table.cash-out"
-STILL_IN_PLAY = "STILL_IN_PLAY"
 
 
 class ClosingStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

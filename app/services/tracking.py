@@ -12,7 +12,7 @@ import msgspec
 
 from app.domain.commands import Command
 from app.domain.ledger import VERSION_FIELD
-from app.domain.outcomes import Answer
+from app.domain.outcomes import Answer, Outcome
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
@@ -117,3 +117,10 @@ class CommandState(msgspec.Struct, frozen=True, kw_only=True):
         if self.done is not None:
             return Status.DONE
         return Status.PARKED if self.dead_letter_id else Status.QUEUED
+
+    def may_come_again(self, intent: Intent) -> bool:
+        """True for the same command where this one ended with a refusal that does not stick to its key."""
+        if self.done is None or self.dead_letter_id or self.intent.fingerprint != intent.fingerprint:
+            return False
+        outcome = self.done.answer.outcome
+        return not (outcome.sticks or outcome in {Outcome.OK, Outcome.IDEMPOTENCY_KEY_REUSED})

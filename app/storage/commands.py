@@ -5,7 +5,6 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from app.domain.identifiers import partition_in
-from app.domain.outcomes import Outcome
 from app.services.faults import Overloaded, StoreUnavailable, Unavailable
 from app.services.queue import Stream
 from app.services.tracking import CommandState, Intent
@@ -45,7 +44,7 @@ class StoreCommands:
         key = keys.command(stream[0], command_id)
         while True:
             now, state, fields = await self._look(command_id, key)
-            if state is not None and not _may_come_again(state, intent):
+            if state is not None and not state.may_come_again(intent):
                 await self._confirm_queued()
                 return state
             plan = Plan()
@@ -92,11 +91,3 @@ class StoreCommands:
         plan.read("HMGET", key, keys.INTENT, keys.DONE, keys.PARKED)
         now, (fields,) = await self._connection.look(plan)
         return now, codec.command_state(command_id, fields), fields
-
-
-def _may_come_again(state: CommandState, intent: Intent) -> bool:
-    """Whether it ended with a refusal that does not stick to its key, so that the same may be asked again."""
-    if state.done is None or state.dead_letter_id or state.intent.fingerprint != intent.fingerprint:
-        return False
-    outcome = state.done.answer.outcome
-    return not (outcome.sticks or state.done.answer.ok or outcome is Outcome.IDEMPOTENCY_KEY_REUSED)

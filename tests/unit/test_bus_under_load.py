@@ -6,9 +6,7 @@ The clock is the test's: nothing waits, and the same seed makes the same run.
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Callable
 from random import Random
-from typing import Any
 
 import msgspec
 
@@ -18,6 +16,7 @@ from app.queueing.bus import Bus
 from app.queueing.limits import UNIT_COMMANDS
 from app.services.faults import DeadlinePassed, Overloaded, Unavailable
 from app.services.queue import Entry, Stream
+from tests.support.turns import Turns
 
 PARTITIONS = 64
 OFFERED, CAPACITY = 400, 500
@@ -28,26 +27,6 @@ STALL = range(3, 6)
 SECONDS = 18
 DEADLINE_MS = 2_000
 TRIES = 6
-
-
-class ClockLoop(asyncio.SelectorEventLoop):
-    """An event loop that does not wait: its clock jumps to what comes next."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        selector: Any = self._selector  # type: ignore[attr-defined]
-        selector.select = self._leap(selector.select)
-
-    def time(self) -> float:
-        return self._now
-
-    def _leap(self, select: Callable[[float | None], Any]) -> Callable[[float | None], Any]:
-        def leap(timeout: float | None = None) -> Any:
-            self._now += timeout or 0.0
-            return select(0)
-
-        return leap
 
 
 class SlowWorker:
@@ -132,10 +111,11 @@ async def evening(rng: Random) -> Counter[int]:
     working = asyncio.create_task(worker.work())
     bus.start()
     await bus.looked()
-    calls = set()
+    calls, loop = set(), asyncio.get_running_loop()
+    begun = loop.time()
     for number in range(OFFERED * SECONDS):
         calls.add(asyncio.create_task(insist(bus, number, rng, served)))
-        await asyncio.sleep(1 / OFFERED)
+        await asyncio.sleep(max(begun + number / OFFERED - loop.time(), 0))
     for task in (working, *calls):
         task.cancel()
     await bus.close()
@@ -148,7 +128,9 @@ def test_after_a_stall_callers_are_served_as_before(seed: int) -> None:
     If everybody who is refused or not answered calls again
     Expect all of them to be served again some seconds later.
     """
-    with asyncio.Runner(loop_factory=ClockLoop) as runner:
-        served = runner.run(evening(Random(seed)))
+    with Turns() as turns:
+        playing = turns.loop.create_task(evening(Random(seed)))
+        turns.run(playing.done, within_ms=2_000 * SECONDS)
+        served = playing.result()
     assert served[STALL.start - 1] > 0.9 * OFFERED
     assert sum(served[second] for second in range(SECONDS - 5, SECONDS)) > 0.9 * OFFERED * 5
